@@ -103,7 +103,7 @@ class SandboxChannel:
                 return self._store(ask)
             case "qr" | "redirect":
                 return (yield from self._create(ask))
-        return Declined(reading.failure("CHANNEL_REFUSED", "METHOD_UNKNOWN"))
+        return Declined(reading.failure("channel_refused", "METHOD_UNKNOWN"))
 
     def _app(self, ask: PaymentAsk) -> PaymentFinding:
         """Only a signature: the trade begins at the channel when the payer opens it."""

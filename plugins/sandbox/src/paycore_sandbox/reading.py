@@ -36,13 +36,13 @@ TOKEN = "token"
 TRANSACTION = "transaction_id"
 
 _WORDS: dict[str, tuple[str, str]] = {
-    "PAYER_DECLINED": ("付款被拒绝，请换一种方式支付", "The payment was declined. Please try another way to pay."),
-    "CHANNEL_REFUSED": ("支付渠道未接受本次请求", "The payment channel did not accept the request."),
-    "ACCOUNT_REFUSED": ("商户账户暂不可用", "The merchant's account cannot be used at the moment."),
-    "REFUND_REFUSED": ("退款未被接受", "The refund was not accepted."),
-    "REFUND_FAILED": ("退款失败", "The refund failed."),
-    "BALANCE_SHORT": ("商户余额不足", "The merchant's balance is too small."),
-    "PAYER_ACCOUNT_GONE": ("原收款账户不可用，需人工处理", "The payer's account is gone; a person has to decide."),
+    "payer_declined": ("付款被拒绝，请换一种方式支付", "The payment was declined. Please try another way to pay."),
+    "channel_refused": ("支付渠道未接受本次请求", "The payment channel did not accept the request."),
+    "account_refused": ("商户账户暂不可用", "The merchant's account cannot be used at the moment."),
+    "refund_refused": ("退款未被接受", "The refund was not accepted."),
+    "refund_failed": ("退款失败", "The refund failed."),
+    "balance_short": ("商户余额不足", "The merchant's balance is too small."),
+    "payer_account_gone": ("原收款账户不可用，需人工处理", "The payer's account is gone; a person has to decide."),
 }
 
 
@@ -88,15 +88,15 @@ _TRADE_STATES: dict[str, Callable[[Trade], PaymentFinding]] = {
     "PAYING": lambda trade: PayerPaying(),
     "PAID": _paid,
     "CLOSED": lambda trade: Closed(),
-    "DECLINED": lambda trade: Declined(failure("PAYER_DECLINED", trade.reason)),
+    "DECLINED": lambda trade: Declined(failure("payer_declined", trade.reason)),
 }
 
 PREPARE_REFUSALS: dict[str, PaymentFinding] = {
     "TRADE_PAID": AlreadyPaid(),
     "TRADE_CLOSED": Closed(),
-    "INVALID_REQUEST": Declined(failure("CHANNEL_REFUSED", "INVALID_REQUEST")),
-    "NOT_SUPPORTED": Declined(failure("CHANNEL_REFUSED", "NOT_SUPPORTED")),
-    "UNAUTHORIZED": Declined(failure("ACCOUNT_REFUSED", "UNAUTHORIZED")),
+    "INVALID_REQUEST": Declined(failure("channel_refused", "INVALID_REQUEST")),
+    "NOT_SUPPORTED": Declined(failure("channel_refused", "NOT_SUPPORTED")),
+    "UNAUTHORIZED": Declined(failure("account_refused", "UNAUTHORIZED")),
 }
 QUERY_REFUSALS: dict[str, PaymentFinding] = {"TRADE_NOT_FOUND": NotFound(), "PURCHASE_NOT_FOUND": NotFound()}
 CLOSE_REFUSALS: dict[str, PaymentFinding] = {
@@ -165,20 +165,20 @@ def _unknown_refund(refund: RefundRecord) -> RefundFinding:
 _REFUND_STATES: dict[str, Callable[[RefundRecord], RefundFinding]] = {
     "SUCCESS": _refunded,
     "PROCESSING": lambda refund: RefundProcessing(channel_refund_no=refund.refund_no),
-    "FAILED": lambda refund: RefundFailed(failure("REFUND_FAILED", refund.reason)),
+    "FAILED": lambda refund: RefundFailed(failure("refund_failed", refund.reason)),
     "STUCK": lambda refund: RefundStuck(
-        failure("PAYER_ACCOUNT_GONE", refund.reason), channel_refund_no=refund.refund_no
+        failure("payer_account_gone", refund.reason), channel_refund_no=refund.refund_no
     ),
     "BOUNCED": lambda refund: RefundBounced(channel_refund_no=refund.refund_no),
 }
 
 REFUND_REFUSALS: dict[str, RefundFinding] = {
-    "BALANCE_SHORT": RefundShort(failure("BALANCE_SHORT", "BALANCE_SHORT")),
+    "BALANCE_SHORT": RefundShort(failure("balance_short", "BALANCE_SHORT")),
     **{
-        code: RefundRefused(failure("REFUND_REFUSED", code))
+        code: RefundRefused(failure("refund_refused", code))
         for code in ("INVALID_REQUEST", "NOT_SUPPORTED", "REFUND_EXCEEDS", "TRADE_NOT_FOUND", "TRADE_NOT_PAID")
     },
-    "UNAUTHORIZED": RefundRefused(failure("ACCOUNT_REFUSED", "UNAUTHORIZED")),
+    "UNAUTHORIZED": RefundRefused(failure("account_refused", "UNAUTHORIZED")),
 }
 QUERY_REFUND_REFUSALS: dict[str, RefundFinding] = {"REFUND_NOT_FOUND": RefundNotFound()}
 
