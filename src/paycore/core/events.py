@@ -73,7 +73,9 @@ def _payment_word(old: Payment | None, new: Payment) -> str:
     if old is None:
         return "created"
     if old.state is not new.state:
-        return "prepared" if old.state is PaymentState.CREATED and new.state is PaymentState.PENDING else new.state.lower()
+        return (
+            "prepared" if old.state is PaymentState.CREATED and new.state is PaymentState.PENDING else new.state.lower()
+        )
     return "updated"
 
 

@@ -264,4 +264,3 @@ class AboutRefund:
 
 About = AboutPayment | AboutRefund
 """What a notice or a confirmation tells, each with its subject."""
-

@@ -119,9 +119,7 @@ class Verb(StrEnum):
 
 
 OPEN_PAYMENTS = frozenset({PaymentState.CREATED, PaymentState.PENDING, PaymentState.UNKNOWN})
-RESERVING_REFUNDS = frozenset(
-    {RefundState.PENDING, RefundState.PROCESSING, RefundState.UNKNOWN, RefundState.ABNORMAL}
-)
+RESERVING_REFUNDS = frozenset({RefundState.PENDING, RefundState.PROCESSING, RefundState.UNKNOWN, RefundState.ABNORMAL})
 
 # ---------------------------------------------------------------------------------------------- rows
 
