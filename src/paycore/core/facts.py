@@ -16,7 +16,12 @@ from paycore.core.terms import Terms
 
 
 class Via(StrEnum):
-    """How we came to know what a channel says."""
+    """How we came to know what a channel says.
+
+    A CLOSE task asks first and closes then, under one lease. What the question found is told with the lease's fence
+    only when it ends the matter (paid, closed, reversed) or when there is no close to go on to; otherwise it is told
+    without a fence, so that the task stays with the worker, and the close's answer carries the fence.
+    """
 
     PREPARE = "PREPARE"
     QUERY = "QUERY"

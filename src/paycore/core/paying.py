@@ -509,7 +509,7 @@ def _surplus(order: Order, payment: Payment, now: int) -> Order:
         amount_minor=payment.balance_minor,
         origin=RefundOrigin.POLICY,
         now=now,
-        reason=kind,
+        reason=kind.value,
     )
     hold = hold_of(order, payment)
     return order if hold is None else resolve_anomaly(order, hold, now, Remedy.REFUND, "given back by policy")
