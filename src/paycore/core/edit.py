@@ -53,6 +53,11 @@ def put_anomaly(order: Order, anomaly: Anomaly) -> Order:
     )
 
 
+def anomaly_id(subject_id: str, kind: AnomalyKind, purpose: str = "") -> str:
+    """The one id of this anomaly about this row. `purpose` tells several of a kind apart."""
+    return derive_id(Prefix.ANOMALY, subject_id, f"{kind}{purpose}")
+
+
 def open_anomaly(
     order: Order,
     kind: AnomalyKind,
@@ -67,14 +72,14 @@ def open_anomaly(
 ) -> Order:
     """The order with this anomaly open. The same one is opened once; one that was resolved opens again."""
     subject_id = refund.refund_id if refund else payment.payment_id if payment else order.order_id
-    anomaly_id = derive_id(Prefix.ANOMALY, subject_id, f"{kind}{purpose}")
-    known = order.anomaly(anomaly_id)
+    identity = anomaly_id(subject_id, kind, purpose)
+    known = order.anomaly(identity)
     if known is not None and known.is_open:
         return order
     return put_anomaly(
         order,
         Anomaly(
-            anomaly_id=anomaly_id,
+            anomaly_id=identity,
             kind=kind,
             opened_at=known.opened_at if known else now,
             payment_id=refund.payment_id if refund else payment.payment_id if payment else "",

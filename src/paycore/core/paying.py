@@ -33,7 +33,7 @@ from paycore.core.order import (
     SurplusPolicy,
     Verb,
 )
-from paycore.core.refunding import absorb_refunds, begin_refund, record_return
+from paycore.core.refunding import absorb_refunds, begin_refund, record_return, within_captured
 from paycore.core.refusals import Reason, Refused
 from paycore.core.schedule import (
     ASK,
@@ -586,8 +586,9 @@ def settle(order: Order, now: int) -> Order:
         for payment in tuple(order.open_payments):
             order = put_payment(order, _closing(payment, now), now)
     for payment in order.payments:
-        if payment.state is PaymentState.SUCCEEDED and not payment.is_effective and not payment.is_kept:
-            order = _settle_hold(order, payment, now)
+        if payment.state is PaymentState.SUCCEEDED:
+            order = within_captured(order, payment, now)
+            order = _settle_hold(order, known(order, payment.payment_id), now)
     if order.state is OrderState.CLOSING and not any(order.open_payments):
         order = without_task(replace(order, state=OrderState.CLOSED, closed_at=now))
     return order
@@ -604,6 +605,8 @@ def _closing(payment: Payment, now: int) -> Payment:
 
 def _settle_hold(order: Order, payment: Payment, now: int) -> Order:
     """Money that the order does not want is covered by an open anomaly until it is given back or accepted."""
+    if payment.is_effective or payment.is_kept:
+        return order
     hold = hold_of(order, payment)
     if payment.balance_minor <= 0:
         return order if hold is None else resolve_anomaly(order, hold, now, Remedy.REFUND, "nothing is left of it")

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import assert_never
 
-from paycore.core.edit import open_anomaly, put_refund, resolve_kind
+from paycore.core.edit import anomaly_id, open_anomaly, put_refund, resolve_kind
 from paycore.core.facts import ForeignRefundHeard, RefundAsked, RefundHeard, RefundRetryAsked, Via
 from paycore.core.findings import (
     ChannelRefund,
@@ -222,7 +222,7 @@ def _succeed(order: Order, refund: Refund, finding: Refunded, now: int) -> Order
     refund = replace(refund, state=RefundState.SUCCEEDED, failure=None, refunded_at=finding.refunded_at or now, looks=0)
     looks = with_task(refund, Verb.QUERY_REFUND, now + LOOKS[0]) if _can_query(order, refund) else without_task(refund)
     order = resolve_kind(order, AnomalyKind.REFUND_ABNORMAL, refund.refund_id, now, "the refund succeeded")
-    return _within_captured(put_refund(order, looks, now), refund.payment_id, now)
+    return put_refund(order, looks, now)
 
 
 def _end(order: Order, refund: Refund, state: RefundState, now: int) -> Order:
@@ -407,7 +407,7 @@ def record_return(
         channel_refund_no=channel_refund_no,
         refunded_at=now,
     )
-    return _within_captured(put_refund(order, refund, now), payment.payment_id, now)
+    return put_refund(order, refund, now)
 
 
 def _channel_refund_id(payment: Payment, number: str) -> str:
@@ -420,21 +420,19 @@ def _by_number(order: Order, payment: Payment, channel_refund_no: str) -> Refund
     return next((r for r in order.refunds_of(payment.payment_id) if r.channel_refund_no == channel_refund_no), None)
 
 
-def _within_captured(order: Order, payment_id: str, now: int) -> Order:
-    """Evidence came first: refunds never sent give way; what is still too much needs a person."""
-    payment = order.payment(payment_id)
-    if payment is None or payment.state is not PaymentState.SUCCEEDED:
-        return order
-    for refund in reversed(tuple(order.refunds_of(payment_id))):
-        payment = order.payment(payment_id) or payment
-        if payment.balance_minor >= 0:
-            return order
+def within_captured(order: Order, payment: Payment, now: int) -> Order:
+    """Evidence came first: refunds never sent give way; what is still too much needs a person, once for each sum."""
+    if payment.balance_minor >= 0:
+        return resolve_kind(order, AnomalyKind.OVER_REFUND, payment.payment_id, now, "the sums agree again")
+    for refund in reversed(tuple(order.refunds_of(payment.payment_id))):
         if refund.is_reserving and refund.sends == 0:
             failure = Failure("OVER_REFUND", message_zh="款项已从渠道退回", message_en="The money already went back.")
             order = _end(order, replace(refund, failure=failure), RefundState.FAILED, now)
-    payment = order.payment(payment_id) or payment
-    if payment.balance_minor >= 0:
-        return order
+            return within_captured(order, order.payment(payment.payment_id) or payment, now)
+    purpose = str(payment.refunded_minor + payment.refunding_minor)
+    known = order.anomaly(anomaly_id(payment.payment_id, AnomalyKind.OVER_REFUND, purpose))
+    if known is not None and known.remedy is not None:
+        return order  # a person has dealt with this very sum
     return open_anomaly(
         order,
         AnomalyKind.OVER_REFUND,
@@ -443,5 +441,5 @@ def _within_captured(order: Order, payment_id: str, now: int) -> Order:
         amount_minor=-payment.balance_minor,
         currency=payment.captured_currency,
         detail="more went back, or is on its way, than was captured",
-        purpose=str(payment.refunded_minor + payment.refunding_minor),
+        purpose=purpose,
     )

@@ -1,0 +1,334 @@
+"""The rules about refunds: one line a rule (design section 5, rules 7 and 8)."""
+
+from collections.abc import Callable
+
+import pytest
+
+from paycore.core.facts import RefundHeard, Via
+from paycore.core.findings import (
+    Closed,
+    NotSent,
+    RefundBounced,
+    Refunded,
+    RefundFailed,
+    RefundNotFound,
+    RefundProcessing,
+    RefundRefused,
+    RefundShort,
+    RefundStuck,
+    Unknown,
+)
+from paycore.core.order import Remedy, SurplusPolicy
+from paycore.core.terms import DAY
+from tests.core.stories import NO, Story, paid
+
+PAID = "PAID | p1 SUCCEEDED* "
+SENT = "REFUND"
+ASKED = "QUERY_REFUND"
+
+
+def sent(**terms: object) -> Story:
+    """A paid order with one refund of 60 being sent."""
+    return Story(**terms).pays().refunds(60)  # type: ignore[arg-type]
+
+
+def late(policy: SurplusPolicy = SurplusPolicy.AUTO_REFUND) -> Story:
+    """A payment that came after the close and is being given back."""
+    return Story(policy).waits().closes().hears(Closed(), "CLOSE").hears(paid(), "NOTICE")
+
+
+def surplus(finding: object, via: str) -> str:
+    """What becomes of an automatic refund that hears this."""
+    story = late()
+    assert story.order is not None
+    refund = story.order.refunds[0]
+    story.tell(RefundHeard(refund.refund_id, Via(via), finding, story.now, refund.fence))  # type: ignore[arg-type]
+    return str(story)
+
+
+RULES: list[tuple[str, Callable[[], object], str]] = [
+    ("the amount is reserved", lambda: sent(), PAID + "100-60-0 | r1 MERCHANT PENDING 60 >REFUND"),
+    (
+        "accepted is not done",
+        lambda: sent().learns(RefundProcessing()),
+        PAID + "100-60-0 | r1 MERCHANT PROCESSING 60 >QUERY_REFUND",
+    ),
+    ("done", lambda: sent().learns(Refunded()), PAID + "100-0-60 | r1 MERCHANT SUCCEEDED 60 >QUERY_REFUND"),
+    (
+        "no query verb, no looks for a bounce",
+        lambda: sent(can_query_refund=False).learns(Refunded()),
+        PAID + "100-0-60 | r1 MERCHANT SUCCEEDED 60",
+    ),
+    (
+        "silence is unknown and is asked about",
+        lambda: sent().learns(Unknown()),
+        PAID + "100-60-0 | r1 MERCHANT UNKNOWN 60 >QUERY_REFUND",
+    ),
+    (
+        "silence without a query verb is sent again",
+        lambda: sent(can_query_refund=False).learns(Unknown()),
+        PAID + "100-60-0 | r1 MERCHANT UNKNOWN 60 >REFUND",
+    ),
+    ("not sent is sent again", lambda: sent().learns(NotSent()), PAID + "100-60-0 | r1 MERCHANT PENDING 60 >REFUND"),
+    (
+        "not found is sent again under the same id",
+        lambda: sent().learns(Unknown()).takes_refund().learns(RefundNotFound(), ASKED),
+        PAID + "100-60-0 | r1 MERCHANT UNKNOWN 60 >REFUND",
+    ),
+    (
+        "refused proves nothing alone",
+        lambda: sent().learns(RefundRefused(NO)),
+        PAID + "100-60-0 | r1 MERCHANT UNKNOWN 60 >QUERY_REFUND",
+    ),
+    (
+        "refused, then not found: failed, as every send was answered",
+        lambda: sent().learns(RefundRefused(NO)).takes_refund().learns(RefundNotFound(), ASKED),
+        PAID + "100-0-0 | r1 MERCHANT FAILED 60",
+    ),
+    (
+        "an unverified refusal, then not found: failed too",
+        lambda: sent().learns(RefundRefused(NO, authenticated=False)).takes_refund().learns(RefundNotFound(), ASKED),
+        PAID + "100-0-0 | r1 MERCHANT FAILED 60",
+    ),
+    (
+        "an unverified refusal without a query is sent again",
+        lambda: sent(can_query_refund=False).learns(RefundRefused(NO, authenticated=False)),
+        PAID + "100-60-0 | r1 MERCHANT UNKNOWN 60 >REFUND",
+    ),
+    (
+        "a verified refusal without a query verb fails",
+        lambda: sent(can_query_refund=False).learns(RefundRefused(NO)),
+        PAID + "100-0-0 | r1 MERCHANT FAILED 60",
+    ),
+    (
+        "a send was lost before the refusal: a person",
+        lambda: (
+            sent()
+            .learns(Unknown())
+            .takes_refund()
+            .learns(RefundNotFound(), ASKED)
+            .takes_refund()
+            .learns(RefundRefused(NO))
+            .takes_refund()
+            .learns(RefundNotFound(), ASKED)
+        ),
+        PAID + "100-60-0 | r1 MERCHANT ABNORMAL 60 | REFUND_ABNORMAL OPEN 60",
+    ),
+    (
+        "not found by nobody's word proves nothing",
+        lambda: sent().learns(RefundRefused(NO)).takes_refund().learns(RefundNotFound(authenticated=False), ASKED),
+        PAID + "100-60-0 | r1 MERCHANT UNKNOWN 60 >REFUND",
+    ),
+    (
+        "failed by a query",
+        lambda: sent().learns(RefundProcessing()).takes_refund().learns(RefundFailed(NO), ASKED),
+        PAID + "100-0-0 | r1 MERCHANT FAILED 60",
+    ),
+    (
+        "failed by a notice is asked about",
+        lambda: sent().learns(RefundProcessing()).learns(RefundFailed(NO), "NOTICE"),
+        PAID + "100-60-0 | r1 MERCHANT PROCESSING 60 >QUERY_REFUND",
+    ),
+    (
+        "failed by nobody's word is asked about",
+        lambda: sent().learns(RefundProcessing()).takes_refund().learns(RefundFailed(NO, authenticated=False), ASKED),
+        PAID + "100-60-0 | r1 MERCHANT PROCESSING 60 >QUERY_REFUND",
+    ),
+    (
+        "too little money waits and stays reserved",
+        lambda: sent().learns(RefundShort(NO)),
+        PAID + "100-60-0 | r1 MERCHANT PENDING 60 >REFUND",
+    ),
+    (
+        "stuck needs a person",
+        lambda: sent().learns(RefundStuck(NO)),
+        PAID + "100-60-0 | r1 MERCHANT ABNORMAL 60 | REFUND_ABNORMAL OPEN 60",
+    ),
+    (
+        "stuck, then retried",
+        lambda: sent().learns(RefundStuck(NO)).retries(),
+        PAID + "100-60-0 | r1 MERCHANT UNKNOWN 60 >REFUND | REFUND_ABNORMAL RESOLVED 60",
+    ),
+    (
+        "stuck, then done",
+        lambda: sent().learns(RefundStuck(NO)).learns(Refunded(), "NOTICE"),
+        PAID + "100-0-60 | r1 MERCHANT SUCCEEDED 60 >QUERY_REFUND | REFUND_ABNORMAL RESOLVED 60",
+    ),
+    (
+        "stuck, a person says it reached the payer",
+        lambda: sent().learns(RefundStuck(NO)).remedies(Remedy.ACCEPT),
+        PAID + "100-0-60 | r1 MERCHANT SUCCEEDED 60 | REFUND_ABNORMAL RESOLVED 60",
+    ),
+    (
+        "stuck, a person gives it up",
+        lambda: sent().learns(RefundStuck(NO)).remedies(Remedy.RELEASE),
+        PAID + "100-0-0 | r1 MERCHANT FAILED 60 | REFUND_ABNORMAL RESOLVED 60",
+    ),
+    (
+        "stuck, a person sends it again",
+        lambda: sent().learns(RefundStuck(NO)).remedies(Remedy.REFUND),
+        PAID + "100-60-0 | r1 MERCHANT UNKNOWN 60 >REFUND | REFUND_ABNORMAL RESOLVED 60",
+    ),
+    (
+        "a refund that ended is not retried",
+        lambda: sent().learns(Refunded()).retries(),
+        PAID + "100-0-60 | r1 MERCHANT SUCCEEDED 60 >QUERY_REFUND !REFUND_NOT_RETRYABLE",
+    ),
+    (
+        "it bounced",
+        lambda: sent().learns(Refunded()).learns(RefundBounced(), "NOTICE"),
+        PAID + "100-0-0 | r1 MERCHANT REVERSED 60",
+    ),
+    (
+        "failed after success is a bounce",
+        lambda: sent().learns(Refunded()).takes_refund().learns(RefundFailed(NO), ASKED),
+        PAID + "100-0-0 | r1 MERCHANT REVERSED 60",
+    ),
+    (
+        "a bounce is final",
+        lambda: sent().learns(Refunded()).learns(RefundBounced(), "NOTICE").learns(Refunded(), "NOTICE"),
+        PAID + "100-0-0 | r1 MERCHANT REVERSED 60",
+    ),
+    (
+        "late evidence of a failed one counts",
+        lambda: sent(can_query_refund=False).learns(RefundRefused(NO)).learns(Refunded(), "NOTICE"),
+        PAID + "100-0-60 | r1 MERCHANT SUCCEEDED 60",
+    ),
+    (
+        "another amount is not believed quietly",
+        lambda: sent().learns(Refunded(59)),
+        PAID + "100-60-0 | r1 MERCHANT PENDING 60 >QUERY_REFUND | CONFLICTING_AMOUNT OPEN 59",
+    ),
+    (
+        "told twice changes nothing",
+        lambda: sent().learns(Refunded()).learns(Refunded(), "NOTICE"),
+        PAID + "100-0-60 | r1 MERCHANT SUCCEEDED 60 >QUERY_REFUND",
+    ),
+    # guards
+    (
+        "never more than was paid",
+        lambda: sent().refunds(41, "r2"),
+        PAID + "100-60-0 | r1 MERCHANT PENDING 60 >REFUND !REFUND_EXCEEDS_BALANCE",
+    ),
+    (
+        "the rest can be refunded",
+        lambda: sent().refunds(40, "r2"),
+        PAID + "100-100-0 | r1 MERCHANT PENDING 60 >REFUND | r2 MERCHANT PENDING 40 >REFUND",
+    ),
+    (
+        "an unpaid order has nothing to refund",
+        lambda: Story().waits().refunds(1),
+        "PENDING | p1 PENDING >QUERY !ORDER_NOT_PAID",
+    ),
+    (
+        "an unknown attempt has nothing to refund",
+        lambda: Story().asks().hears(Unknown(), "PREPARE").refunds(1),
+        "PENDING | p1 UNKNOWN >PREPARE !ORDER_NOT_PAID",
+    ),
+    (
+        "in the currency that was paid",
+        lambda: Story().pays().refunds(1, currency="USD"),
+        PAID + "100-0-0 !CURRENCY_MISMATCH",
+    ),
+    (
+        "a channel without refunds",
+        lambda: Story(can_refund=False).pays().refunds(1),
+        PAID + "100-0-0 !REFUND_UNSUPPORTED",
+    ),
+    (
+        "beyond the channel's window",
+        lambda: Story(refund_window=DAY).pays().at(2 * DAY).refunds(1),
+        PAID + "100-0-0 !REFUND_WINDOW_CLOSED",
+    ),
+    (
+        "beyond the channel's count",
+        lambda: Story(refund_count=1).pays().refunds(1).refunds(1, "r2"),
+        PAID + "100-1-0 | r1 MERCHANT PENDING 1 >REFUND !REFUND_COUNT_LIMIT",
+    ),
+    ("asked twice is one refund", lambda: sent().refunds(60), PAID + "100-60-0 | r1 MERCHANT PENDING 60 >REFUND"),
+    ("no such payment", lambda: Story().pays().refunds(1, payment_id="py"), PAID + "100-0-0 !PAYMENT_NOT_FOUND"),
+    (
+        "a named surplus payment can be refunded",
+        lambda: late(SurplusPolicy.HOLD).refunds(100, payment_id=late().payment().payment_id),
+        "CLOSED | p1 SUCCEEDED 100-100-0 | r1 MERCHANT PENDING 100 >REFUND | LATE_PAYMENT RESOLVED 100",
+    ),
+    # what the channel began
+    ("a refund begun at the channel", lambda: Story().pays().returned(30), PAID + "100-0-30 | r CHANNEL SUCCEEDED 30"),
+    ("told twice is one", lambda: Story().pays().returned(30).returned(30), PAID + "100-0-30 | r CHANNEL SUCCEEDED 30"),
+    (
+        "two numbers are two",
+        lambda: Story().pays().returned(30).returned(30, "n2"),
+        PAID + "100-0-60 | r CHANNEL SUCCEEDED 30 | r CHANNEL SUCCEEDED 30",
+    ),
+    (
+        "a refund never sent gives way",
+        lambda: Story().pays().refunds(80, leased=False).returned(30),
+        PAID + "100-0-30 | r1 MERCHANT FAILED 80 | r CHANNEL SUCCEEDED 30",
+    ),
+    (
+        "a refund that was sent does not",
+        lambda: Story().pays().refunds(80).returned(30),
+        PAID + "100-80-30 | r1 MERCHANT PENDING 80 >REFUND | r CHANNEL SUCCEEDED 30 | OVER_REFUND OPEN 10",
+    ),
+    (
+        "more than was paid is recorded all the same",
+        lambda: Story().pays().returned(130),
+        PAID + "100-0-130 | r CHANNEL SUCCEEDED 130 | OVER_REFUND OPEN 30",
+    ),
+    # surplus
+    (
+        "a surplus refund that fails becomes a hold",
+        lambda: surplus(RefundFailed(NO), ASKED),
+        "CLOSED | p1 SUCCEEDED 100-0-0 | r POLICY FAILED 100 | LATE_PAYMENT OPEN 100",
+    ),
+    (
+        "a surplus refund that is done",
+        lambda: surplus(Refunded(), SENT),
+        "CLOSED | p1 SUCCEEDED 100-0-100 | r POLICY SUCCEEDED 100 >QUERY_REFUND | LATE_PAYMENT RESOLVED 100",
+    ),
+    (
+        "a surplus refund that bounces becomes a hold",
+        lambda: surplus(RefundBounced(), "NOTICE"),
+        "CLOSED | p1 SUCCEEDED 100-0-0 | r POLICY REVERSED 100 | LATE_PAYMENT OPEN 100",
+    ),
+    (
+        "a hold resolves itself when the money goes back at the channel",
+        lambda: late(SurplusPolicy.HOLD).returned(100),
+        "CLOSED | p1 SUCCEEDED 100-0-100 | r CHANNEL SUCCEEDED 100 | LATE_PAYMENT RESOLVED 100",
+    ),
+    (
+        "a hold covers what is left",
+        lambda: late(SurplusPolicy.HOLD).returned(30),
+        "CLOSED | p1 SUCCEEDED 100-0-30 | r CHANNEL SUCCEEDED 30 | LATE_PAYMENT OPEN 70",
+    ),
+]
+
+
+@pytest.mark.parametrize(("story", "then"), [pytest.param(story, then, id=name) for name, story, then in RULES])
+def test_rule(story: Callable[[], object], then: str) -> None:
+    assert str(story()) == then
+
+
+def test_looks_for_a_bounce_end_by_answers_not_by_silence() -> None:
+    story = sent().learns(Refunded())
+    for _ in range(5):
+        story.takes_refund().learns(Unknown(), ASKED)
+    assert story.refund().task is not None
+    looks = 0
+    while story.refund().task is not None:
+        story.takes_refund().learns(Refunded(), ASKED)
+        looks += 1
+    assert (looks, story.refund().state) == (3, "SUCCEEDED")
+
+
+def test_no_refund_is_ever_ended_by_time() -> None:
+    story = sent().learns(Unknown())
+    for _ in range(60):
+        story.takes_refund().learns(Unknown(), story.refund().task.verb)  # type: ignore[union-attr]
+    assert story.refund().is_reserving
+    assert story.refund().task is not None
+
+
+def test_a_late_worker_is_not_an_answered_send() -> None:
+    story = sent().takes_refund().learns(RefundRefused(NO), owns=False)
+    assert story.refund().answered == 0
