@@ -26,19 +26,19 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from paycore.v1 import money_pb2 as paycore_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18paycore/v1/anomaly.proto\x12\npaycore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16paycore/v1/money.proto\"\x83\x06\n\x07\x41nomaly\x12\x12\n\nanomaly_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x12\n\npayment_id\x18\x03 \x01(\t\x12\x11\n\trefund_id\x18\x04 \x01(\t\x12&\n\x04kind\x18\x05 \x01(\x0e\x32\x18.paycore.v1.Anomaly.Kind\x12(\n\x05state\x18\x06 \x01(\x0e\x32\x19.paycore.v1.Anomaly.State\x12!\n\x06\x61mount\x18\x07 \x01(\x0b\x32\x11.paycore.v1.Money\x12\x0e\n\x06\x64\x65tail\x18\x08 \x01(\t\x12\"\n\x06remedy\x18\t \x01(\x0e\x32\x12.paycore.v1.Remedy\x12\x0c\n\x04note\x18\n \x01(\t\x12\x10\n\x08resolver\x18\x0b \x01(\t\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cresolve_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xba\x02\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11KIND_LATE_PAYMENT\x10\x01\x12\x17\n\x13KIND_SECOND_PAYMENT\x10\x02\x12\x18\n\x14KIND_AMOUNT_MISMATCH\x10\x03\x12\x16\n\x12KIND_ORPHAN_NOTICE\x10\x04\x12\x16\n\x12KIND_WRONG_ACCOUNT\x10\x05\x12\x1b\n\x17KIND_CONFLICTING_AMOUNT\x10\x06\x12\x1a\n\x16KIND_PAID_BUT_RETURNED\x10\x07\x12\x14\n\x10KIND_OVER_REFUND\x10\x08\x12\x18\n\x14KIND_REFUND_ABNORMAL\x10\t\x12\x19\n\x15KIND_ACCOUNT_UNUSABLE\x10\n\x12\x1e\n\x1aKIND_SURPLUS_REFUND_FAILED\x10\x0b\"B\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nSTATE_OPEN\x10\x01\x12\x12\n\x0eSTATE_RESOLVED\x10\x02*Z\n\x06Remedy\x12\x16\n\x12REMEDY_UNSPECIFIED\x10\x00\x12\x11\n\rREMEDY_ACCEPT\x10\x01\x12\x11\n\rREMEDY_REFUND\x10\x02\x12\x12\n\x0eREMEDY_RELEASE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18paycore/v1/anomaly.proto\x12\npaycore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16paycore/v1/money.proto\"\xe3\x05\n\x07\x41nomaly\x12\x12\n\nanomaly_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x12\n\npayment_id\x18\x03 \x01(\t\x12\x11\n\trefund_id\x18\x04 \x01(\t\x12&\n\x04kind\x18\x05 \x01(\x0e\x32\x18.paycore.v1.Anomaly.Kind\x12(\n\x05state\x18\x06 \x01(\x0e\x32\x19.paycore.v1.Anomaly.State\x12!\n\x06\x61mount\x18\x07 \x01(\x0b\x32\x11.paycore.v1.Money\x12\x0e\n\x06\x64\x65tail\x18\x08 \x01(\t\x12\"\n\x06remedy\x18\t \x01(\x0e\x32\x12.paycore.v1.Remedy\x12\x0c\n\x04note\x18\n \x01(\t\x12\x10\n\x08resolver\x18\x0b \x01(\t\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cresolve_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9a\x02\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11KIND_LATE_PAYMENT\x10\x01\x12\x17\n\x13KIND_SECOND_PAYMENT\x10\x02\x12\x18\n\x14KIND_AMOUNT_MISMATCH\x10\x03\x12\x16\n\x12KIND_ORPHAN_NOTICE\x10\x04\x12\x16\n\x12KIND_WRONG_ACCOUNT\x10\x05\x12\x1b\n\x17KIND_CONFLICTING_AMOUNT\x10\x06\x12\x1a\n\x16KIND_PAID_BUT_RETURNED\x10\x07\x12\x14\n\x10KIND_OVER_REFUND\x10\x08\x12\x18\n\x14KIND_REFUND_ABNORMAL\x10\t\x12\x19\n\x15KIND_ACCOUNT_UNUSABLE\x10\n\"B\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nSTATE_OPEN\x10\x01\x12\x12\n\x0eSTATE_RESOLVED\x10\x02*Z\n\x06Remedy\x12\x16\n\x12REMEDY_UNSPECIFIED\x10\x00\x12\x11\n\rREMEDY_ACCEPT\x10\x01\x12\x11\n\rREMEDY_REFUND\x10\x02\x12\x12\n\x0eREMEDY_RELEASE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'paycore.v1.anomaly_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REMEDY']._serialized_start=871
-  _globals['_REMEDY']._serialized_end=961
+  _globals['_REMEDY']._serialized_start=839
+  _globals['_REMEDY']._serialized_end=929
   _globals['_ANOMALY']._serialized_start=98
-  _globals['_ANOMALY']._serialized_end=869
+  _globals['_ANOMALY']._serialized_end=837
   _globals['_ANOMALY_KIND']._serialized_start=487
-  _globals['_ANOMALY_KIND']._serialized_end=801
-  _globals['_ANOMALY_STATE']._serialized_start=803
-  _globals['_ANOMALY_STATE']._serialized_end=869
+  _globals['_ANOMALY_KIND']._serialized_end=769
+  _globals['_ANOMALY_STATE']._serialized_start=771
+  _globals['_ANOMALY_STATE']._serialized_end=837
 # @@protoc_insertion_point(module_scope)

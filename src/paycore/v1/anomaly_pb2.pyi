@@ -81,8 +81,6 @@ class Anomaly(_message.Message):
         """A refund can neither be shown to have happened nor to have failed."""
         KIND_ACCOUNT_UNUSABLE: Anomaly._Kind.ValueType  # 10
         """No key of an account can sign any more, while payments are open."""
-        KIND_SURPLUS_REFUND_FAILED: Anomaly._Kind.ValueType  # 11
-        """The refund of a surplus payment failed or bounced."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What is wrong."""
@@ -109,8 +107,6 @@ class Anomaly(_message.Message):
     """A refund can neither be shown to have happened nor to have failed."""
     KIND_ACCOUNT_UNUSABLE: Anomaly.Kind.ValueType  # 10
     """No key of an account can sign any more, while payments are open."""
-    KIND_SURPLUS_REFUND_FAILED: Anomaly.Kind.ValueType  # 11
-    """The refund of a surplus payment failed or bounced."""
 
     class _State:
         ValueType = _typing.NewType("ValueType", _builtins.int)

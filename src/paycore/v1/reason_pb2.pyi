@@ -176,6 +176,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Others changed the same rows; ask again with the same request_id."""
     REASON_INTERNAL: _Reason.ValueType  # 76
     """A bug of ours; the metadata has its number in the log."""
+    REASON_REQUEST_TOO_LARGE: _Reason.ValueType  # 77
+    """The request is larger than this method takes."""
+    REASON_TOOK_TOO_LONG: _Reason.ValueType  # 78
+    """The server gave up after the longest time that a call may take; what was done so far stands and shows under the request_id."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Every reason that an error can have. ErrorInfo carries the name without its prefix, with the domain "paycore". The gRPC code
@@ -336,4 +340,8 @@ REASON_CONFLICT_RETRY: Reason.ValueType  # 75
 """Others changed the same rows; ask again with the same request_id."""
 REASON_INTERNAL: Reason.ValueType  # 76
 """A bug of ours; the metadata has its number in the log."""
+REASON_REQUEST_TOO_LARGE: Reason.ValueType  # 77
+"""The request is larger than this method takes."""
+REASON_TOOK_TOO_LONG: Reason.ValueType  # 78
+"""The server gave up after the longest time that a call may take; what was done so far stands and shows under the request_id."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
