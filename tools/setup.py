@@ -136,7 +136,7 @@ def installers(room: Room) -> list[list[str]]:
     return found
 
 
-PIP = ["install", "--quiet", "--disable-pip-version-check", "--no-warn-script-location"]
+PIP = ["install", "--quiet", "--quiet", "--disable-pip-version-check", "--no-warn-script-location"]
 
 
 def has_pip() -> bool:
