@@ -1,0 +1,81 @@
+"""Whether a request keeps the rules that its proto states. Rule ids are names of reasons, so no table is needed."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import protovalidate
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from paycore.core.refusals import Reason
+from paycore.rpc.refusals import MOST_VIOLATIONS, Invalid, Violation
+
+STANDARD: Final = {"required": Reason.FIELD_REQUIRED, "enum.defined_only": Reason.UNKNOWN_ENUM}
+"""The two rules whose id is not a reason's name (see protos/paycore/v1/rules.proto)."""
+
+TIMESTAMP: Final = "google.protobuf.Timestamp"
+FIRST_SECOND: Final = 0
+END_SECOND: Final = 32_503_680_000
+"""The first second of the year 3000."""
+
+
+class Validator:
+    """Checks requests against the rules of their protos."""
+
+    def __init__(self) -> None:
+        self._rules = protovalidate.Validator()
+        self._holders: dict[str, tuple[FieldDescriptor, ...]] = {}
+
+    def check(self, request: Message) -> None:
+        """Raise Invalid with every field that is wrong, at most twenty; say nothing if the request is sound."""
+        wrong = list(self._bad_instants(request, ""))
+        if not wrong:
+            wrong = [_violation(found.proto) for found in self._rules.collect_violations(request)[:MOST_VIOLATIONS]]
+        if wrong:
+            raise Invalid(wrong)
+
+    def _bad_instants(self, message: Message, path: str) -> Iterator[Violation]:
+        """Timestamps that are none: CEL takes some of them and fails on others, so they are looked at first."""
+        for field in self._fields_leading_to_instants(message.DESCRIPTOR):
+            place = f"{path}{field.name}"
+            for held in _held(message, field):
+                if held.DESCRIPTOR.full_name != TIMESTAMP:
+                    yield from self._bad_instants(held, f"{place}.")
+                elif not _is_instant(held):
+                    yield Violation(place, Reason.BAD_TIMESTAMP, "is not an instant between 1970 and 2999")
+
+    def _fields_leading_to_instants(self, descriptor: Any) -> tuple[FieldDescriptor, ...]:
+        known = self._holders.get(descriptor.full_name)
+        if known is None:
+            self._holders[descriptor.full_name] = ()  # a message that contains itself ends here
+            known = tuple(field for field in descriptor.fields if self._leads_to_instants(field))
+            self._holders[descriptor.full_name] = known
+        return known
+
+    def _leads_to_instants(self, field: FieldDescriptor) -> bool:
+        held = field.message_type
+        if held is None or held.GetOptions().map_entry:
+            return False
+        return held.full_name == TIMESTAMP or bool(self._fields_leading_to_instants(held))
+
+
+def _held(message: Message, field: FieldDescriptor) -> Iterator[Message]:
+    if field.is_repeated:
+        yield from getattr(message, field.name)
+    elif message.HasField(field.name):
+        yield getattr(message, field.name)
+
+
+def _is_instant(instant: Any) -> bool:
+    return bool(FIRST_SECOND <= instant.seconds < END_SECOND and 0 <= instant.nanos < 1_000_000_000)
+
+
+def _violation(found: Any) -> Violation:
+    """A violation in our words. Keys of maps are the caller's bytes, so the path leaves them out."""
+    elements = found.field.elements if found.HasField("field") else ()
+    path = ".".join(
+        f"{element.field_name}[{element.index}]" if element.WhichOneof("subscript") == "index" else element.field_name
+        for element in elements
+    )
+    reason = STANDARD.get(found.rule_id, found.rule_id)
+    return Violation(path, reason, found.message)
