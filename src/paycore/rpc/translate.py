@@ -1,0 +1,372 @@
+"""The only place that knows both the protos and the core: what is sent out, and what a validated request says."""
+
+import json
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from paycore.core.events import Event, Figures
+from paycore.core.findings import Failure
+from paycore.core.order import (
+    Anomaly,
+    AnomalyKind,
+    AnomalyState,
+    CloseReason,
+    LineItem,
+    Order,
+    OrderState,
+    Origin,
+    Payment,
+    PaymentState,
+    Refund,
+    RefundOrigin,
+    RefundState,
+    Remedy,
+    SurplusPolicy,
+)
+from paycore.v1 import anomaly_pb2, common_pb2, money_pb2, order_pb2, payment_pb2, refund_pb2
+from paycore_bridge import Plan
+
+MICROSECONDS = 1_000_000
+
+# ---------------------------------------------------------------------------------------------- words
+
+
+Word = TypeVar("Word", bound=StrEnum)
+
+
+def _numbers(words: type[Word], enum: Any, prefix: str) -> dict[Word, Any]:
+    """The proto's number of every word of ours. A word that the proto lacks stops the import."""
+    return {word: enum.Value(f"{prefix}_{word.value}") for word in words}
+
+
+ORDER_STATES = _numbers(OrderState, order_pb2.Order.State, "STATE")
+ORIGINS = _numbers(Origin, order_pb2.Order.Origin, "ORIGIN")
+CLOSE_REASONS = _numbers(CloseReason, order_pb2.Order.CloseReason, "CLOSE_REASON")
+SURPLUS_POLICIES = _numbers(SurplusPolicy, order_pb2.SurplusPolicy, "SURPLUS_POLICY")
+PAYMENT_STATES = _numbers(PaymentState, payment_pb2.Payment.State, "STATE")
+REFUND_STATES = _numbers(RefundState, refund_pb2.Refund.State, "STATE")
+REFUND_ORIGINS = _numbers(RefundOrigin, refund_pb2.Refund.Origin, "ORIGIN")
+ANOMALY_KINDS = _numbers(AnomalyKind, anomaly_pb2.Anomaly.Kind, "KIND")
+ANOMALY_STATES = _numbers(AnomalyState, anomaly_pb2.Anomaly.State, "STATE")
+REMEDIES = _numbers(Remedy, anomaly_pb2.Remedy, "REMEDY")
+NOT_CLOSED = order_pb2.Order.CLOSE_REASON_UNSPECIFIED
+NO_REMEDY = anomaly_pb2.REMEDY_UNSPECIFIED
+
+
+def words(numbers: Mapping[Word, Any], given: Iterable[int]) -> tuple[Word, ...]:
+    """Our words for the numbers of a filter, sorted and each once."""
+    wanted = set(given)
+    return tuple(sorted(word for word, number in numbers.items() if number in wanted))
+
+
+def word(numbers: Mapping[Word, Any], given: int) -> Word | None:
+    """Our word for a number; None for the unspecified one."""
+    return next((word for word, number in numbers.items() if number == given), None)
+
+
+# ---------------------------------------------------------------------------------------------- times and money
+
+
+def instant(at: int) -> Timestamp:
+    """Microseconds as a Timestamp."""
+    seconds, micros = divmod(at, MICROSECONDS)
+    return Timestamp(seconds=seconds, nanos=micros * 1000)
+
+
+def maybe_instant(at: int | None) -> Timestamp | None:
+    """The same where there may be none."""
+    return None if at is None else instant(at)
+
+
+def micros(stamp: Timestamp) -> int:
+    """A validated Timestamp as microseconds; what is finer than a microsecond is cut off."""
+    return stamp.seconds * MICROSECONDS + stamp.nanos // 1000
+
+
+def money(amount_minor: int, currency: str) -> money_pb2.Money:
+    return money_pb2.Money(amount_minor=amount_minor, currency_code=currency)
+
+
+def _failure(failure: Failure | None) -> common_pb2.Failure | None:
+    if failure is None:
+        return None
+    return common_pb2.Failure(
+        reason=failure.reason,
+        channel_code=failure.channel_code,
+        message_zh=failure.message_zh,
+        message_en=failure.message_en,
+    )
+
+
+# ---------------------------------------------------------------------------------------------- orders and their rows
+
+
+def order_message(order: Order, *, with_rows: bool = True) -> order_pb2.Order:
+    """An order as its app sees it. Lists leave the rows out."""
+    details, effective = order.details, order.effective
+    message = order_pb2.Order(
+        order_id=order.order_id,
+        app_id=order.app_id,
+        merchant_order_no=order.merchant_order_no,
+        origin=ORIGINS[order.origin],
+        state=ORDER_STATES[order.state],
+        close_reason=CLOSE_REASONS[order.close_reason] if order.close_reason else NOT_CLOSED,
+        subject=details.subject,
+        description=details.description,
+        line_items=[_line_item(item) for item in details.items],
+        metadata=details.metadata,
+        return_url=details.return_url,
+        amount=money(order.amount_minor, order.currency),
+        surplus_policy=SURPLUS_POLICIES[order.surplus_policy],
+        version=order.version,
+        etag=etag(order),
+        create_time=instant(order.created_at),
+        update_time=instant(order.updated_at),
+        expire_time=instant(order.expires_at),
+        pay_time=maybe_instant(order.paid_at),
+        close_time=maybe_instant(order.closed_at),
+    )
+    if effective is not None:
+        message.captured_minor = effective.captured_minor
+        message.refunding_minor = effective.refunding_minor
+        message.refunded_minor = effective.refunded_minor
+        message.effective_payment_id = effective.payment_id
+    if with_rows:
+        message.payments.extend(payment_message(order, payment) for payment in order.payments)
+        message.refunds.extend(refund_message(order, refund) for refund in order.refunds)
+        message.open_anomalies.extend(
+            anomaly_message(order.order_id, anomaly) for anomaly in order.anomalies if anomaly.is_open
+        )
+    return message
+
+
+def etag(order: Order) -> str:
+    """The version as the opaque quoted text that a caller hands back."""
+    return f'"{order.version}"'
+
+
+def _line_item(item: LineItem) -> order_pb2.LineItem:
+    return order_pb2.LineItem(
+        product_id=item.product_id,
+        name=item.name,
+        quantity=item.quantity,
+        unit_amount_minor=item.unit_amount_minor,
+    )
+
+
+def payment_message(order: Order, payment: Payment) -> payment_pb2.Payment:
+    """An attempt, with its action while that may still be of use."""
+    return payment_pb2.Payment(
+        payment_id=payment.payment_id,
+        order_id=order.order_id,
+        channel=payment.channel,
+        method=payment.method,
+        account_id=payment.account_id,
+        state=PAYMENT_STATES[payment.state],
+        amount=money(payment.amount_minor, payment.currency),
+        captured_minor=payment.captured_minor,
+        captured_currency=payment.captured_currency,
+        refunding_minor=payment.refunding_minor,
+        refunded_minor=payment.refunded_minor,
+        is_effective=payment.is_effective,
+        is_superseded=payment.is_superseded,
+        is_reversed=payment.is_reversed,
+        channel_trade_no=payment.channel_trade_no,
+        is_action_ready=bool(payment.plan_json),
+        action=_action(payment) if payment.plan_json and payment.is_open else None,
+        failure=_failure(payment.failure),
+        create_time=instant(payment.created_at),
+        update_time=instant(payment.updated_at),
+        expire_time=instant(payment.expires_at),
+        pay_time=maybe_instant(payment.paid_at),
+    )
+
+
+def _action(payment: Payment) -> common_pb2.Action:
+    plan = Plan.from_json(payment.plan_json)
+    ends = plan.expires_at if payment.plan_expires_at is None else payment.plan_expires_at
+    return common_pb2.Action(
+        steps=[
+            common_pb2.Step(
+                kind=step.kind.value,
+                target=step.target.value,
+                requires=step.requires,
+                params_json=step.params_json,
+                expire_time=maybe_instant(step.expires_at),
+            )
+            for step in plan.steps
+        ],
+        expire_time=maybe_instant(ends),
+    )
+
+
+def refund_message(order: Order, refund: Refund) -> refund_pb2.Refund:
+    return refund_pb2.Refund(
+        refund_id=refund.refund_id,
+        order_id=order.order_id,
+        payment_id=refund.payment_id,
+        merchant_refund_no=refund.merchant_refund_no,
+        origin=REFUND_ORIGINS[refund.origin],
+        state=REFUND_STATES[refund.state],
+        amount=money(refund.amount_minor, refund.currency),
+        reason=refund.reason,
+        channel_refund_no=refund.channel_refund_no,
+        failure=_failure(refund.failure),
+        create_time=instant(refund.created_at),
+        update_time=instant(refund.updated_at),
+        success_time=maybe_instant(refund.refunded_at),
+    )
+
+
+def anomaly_message(order_id: str, anomaly: Anomaly) -> anomaly_pb2.Anomaly:
+    return anomaly_pb2.Anomaly(
+        anomaly_id=anomaly.anomaly_id,
+        order_id=order_id,
+        payment_id=anomaly.payment_id,
+        refund_id=anomaly.refund_id,
+        kind=ANOMALY_KINDS[anomaly.kind],
+        state=ANOMALY_STATES[anomaly.state],
+        amount=money(anomaly.amount_minor, anomaly.currency) if anomaly.currency else None,
+        detail=anomaly.detail,
+        remedy=REMEDIES[anomaly.remedy] if anomaly.remedy else NO_REMEDY,
+        note=anomaly.note,
+        create_time=instant(anomaly.opened_at),
+        resolve_time=maybe_instant(anomaly.resolved_at),
+    )
+
+
+# ---------------------------------------------------------------------------------------------- events
+
+
+def event_message(event: Event) -> order_pb2.OrderEvent:
+    """An event with the figures of its row. A figure that the proto does not know stays inside."""
+    message = order_pb2.OrderEvent(
+        order_id=event.order_id,
+        version=event.version,
+        event_time=instant(event.at),
+        kind=event.kind,
+        cause=event.cause,
+    )
+    match event.subject:
+        case "order":
+            message.order.CopyFrom(_order_figures(event.figures))
+        case "payment":
+            message.payment.CopyFrom(_payment_figures(event.subject_id, event.figures))
+        case "refund":
+            message.refund.CopyFrom(_refund_figures(event.subject_id, event.figures))
+        case "anomaly":
+            message.anomaly.CopyFrom(_anomaly_figures(event.subject_id, event.figures))
+    return message
+
+
+def _order_figures(figures: Figures) -> order_pb2.OrderFigures:
+    closing = figures["close_reason"]
+    return order_pb2.OrderFigures(
+        state=ORDER_STATES[OrderState(figures["state"])],
+        amount=money(figures["amount_minor"], figures["currency"]),
+        close_reason=CLOSE_REASONS[CloseReason(closing)] if closing else NOT_CLOSED,
+        effective_payment_id=figures["effective_payment_id"],
+        expire_time=instant(figures["expires_at"]),
+        pay_time=maybe_instant(figures["paid_at"]),
+        close_time=maybe_instant(figures["closed_at"]),
+    )
+
+
+def _payment_figures(payment_id: str, figures: Figures) -> order_pb2.PaymentFigures:
+    return order_pb2.PaymentFigures(
+        payment_id=payment_id,
+        state=PAYMENT_STATES[PaymentState(figures["state"])],
+        channel=figures["channel"],
+        method=figures["method"],
+        account_id=figures["account_id"],
+        amount=money(figures["amount_minor"], figures["currency"]),
+        captured_minor=figures["captured_minor"],
+        captured_currency=figures["captured_currency"],
+        refunding_minor=figures["refunding_minor"],
+        refunded_minor=figures["refunded_minor"],
+        is_effective=figures["is_effective"],
+        is_superseded=figures["is_superseded"],
+        is_reversed=figures["is_reversed"],
+        is_kept=figures["is_kept"],
+        is_action_ready=figures["is_ready"],
+        channel_trade_no=figures["channel_trade_no"],
+        expire_time=instant(figures["expires_at"]),
+        pay_time=maybe_instant(figures["paid_at"]),
+        failure=_failure_of(figures),
+    )
+
+
+def _refund_figures(refund_id: str, figures: Figures) -> order_pb2.RefundFigures:
+    return order_pb2.RefundFigures(
+        refund_id=refund_id,
+        payment_id=figures["payment_id"],
+        state=REFUND_STATES[RefundState(figures["state"])],
+        origin=REFUND_ORIGINS[RefundOrigin(figures["origin"])],
+        amount=money(figures["amount_minor"], figures["currency"]),
+        merchant_refund_no=figures["merchant_refund_no"],
+        reason=figures["reason"],
+        channel_refund_no=figures["channel_refund_no"],
+        success_time=maybe_instant(figures["refunded_at"]),
+        failure=_failure_of(figures),
+    )
+
+
+def _anomaly_figures(anomaly_id: str, figures: Figures) -> order_pb2.AnomalyFigures:
+    remedy, currency = figures["remedy"], figures["currency"]
+    return order_pb2.AnomalyFigures(
+        anomaly_id=anomaly_id,
+        kind=ANOMALY_KINDS[AnomalyKind(figures["kind"])],
+        state=ANOMALY_STATES[AnomalyState(figures["state"])],
+        payment_id=figures["payment_id"],
+        refund_id=figures["refund_id"],
+        amount=money(figures["amount_minor"], currency) if currency else None,
+        detail=figures["detail"],
+        remedy=REMEDIES[Remedy(remedy)] if remedy else NO_REMEDY,
+        note=figures["note"],
+        create_time=instant(figures["opened_at"]),
+        resolve_time=maybe_instant(figures["resolved_at"]),
+    )
+
+
+def _failure_of(figures: Figures) -> common_pb2.Failure | None:
+    told = figures["failure"]
+    return None if told is None else _failure(Failure(*told))
+
+
+# ---------------------------------------------------------------------------------------------- what a request says
+
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
+def canonical(request: Message, *, without: frozenset[str] = frozenset({"request_id"})) -> bytes:
+    """The content of a request as one exact text: what two asks must have in common to be the same ask.
+
+    The request_id, empty fields and fields that this server does not know are not content.
+    """
+    return _encode(_plain(request, without)).encode()
+
+
+def _plain(message: Message, without: frozenset[str] = frozenset()) -> dict[str, Any]:
+    return {field.name: _plain_value(field, value) for field, value in message.ListFields() if field.name not in without}
+
+
+def _plain_value(field: FieldDescriptor, value: Any) -> Any:
+    if field.message_type is None:
+        value = list(value) if field.is_repeated else value
+        return value.hex() if isinstance(value, bytes) else value
+    if not field.is_repeated:
+        return _plain(value)
+    if field.message_type.GetOptions().map_entry:
+        return dict(value)
+    return [_plain(one) for one in value]
+
+
+def client_data(client: common_pb2.ClientContext) -> dict[str, Any]:
+    """The client in front of the payer as plain data, by the names of the proto; what was not said is left out."""
+    return _plain(client)
