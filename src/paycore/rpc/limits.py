@@ -1,5 +1,6 @@
 """How much one caller, one order and this process may ask for at once."""
 
+import asyncio
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
@@ -61,8 +62,14 @@ class Limits:
         self._monotonic = monotonic
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
         self._streams: Counter[str] = Counter()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         self.calls = 0
         self.streams = 0
+
+    async def quiet(self) -> None:
+        """Wait until no call and no stream is at work."""
+        await self._quiet.wait()
 
     def pace_app(self, app_id: str, rate: float | None) -> None:
         """One more call of this app, at the app's own rate if it has one."""
@@ -92,10 +99,12 @@ class Limits:
         if self.calls >= self.allowance.calls_at_once:
             raise _too_often(0.5)
         self.calls += 1
+        self._quiet.clear()
         try:
             yield
         finally:
             self.calls -= 1
+            self._hush()
 
     @contextmanager
     def stream(self, app_id: str, session_id: str | None) -> Iterator[None]:
@@ -103,6 +112,7 @@ class Limits:
         if self.streams >= self.allowance.streams_at_once:
             raise _too_many_streams("process")
         self.streams += 1
+        self._quiet.clear()
         try:
             with self._one_of(f"app {app_id}", self.allowance.streams_of_app, "app"):
                 if session_id is None:
@@ -112,6 +122,7 @@ class Limits:
                         yield
         finally:
             self.streams -= 1
+            self._hush()
 
     @contextmanager
     def stream_of_order(self, order_id: str) -> Iterator[None]:
@@ -130,6 +141,10 @@ class Limits:
             self._streams[whose] -= 1
             if not self._streams[whose]:
                 del self._streams[whose]
+
+    def _hush(self) -> None:
+        if not self.calls and not self.streams:
+            self._quiet.set()
 
     def _pace(self, whose: str, rate: float, burst: float) -> None:
         wait = self._bucket(whose, rate, burst).take(self._monotonic())

@@ -9,7 +9,7 @@ import asyncio
 import random
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 from time import perf_counter
@@ -57,6 +57,11 @@ class Method:
     policy: Policy
     serve: Callable[["Call", Any], Any]
     meter: Meter
+
+    @property
+    def path(self) -> str:
+        """Where gRPC and Connect find it."""
+        return f"/{self.service}/{self.name}"
 
 
 class Incoming(Protocol):
@@ -163,12 +168,6 @@ class Pipeline:
         self._validator = Validator()
         self._call_seconds = call_seconds
         self._stream_seconds = stream_seconds
-        self._log = structlog.get_logger("paycore.rpc")
-
-    @property
-    def at_work(self) -> int:
-        """Calls and streams that have not ended."""
-        return self.limits.calls + self.limits.streams
 
     async def call(self, method: Method, incoming: Incoming) -> Message:
         """The response of a unary call, or Refused."""
@@ -184,11 +183,11 @@ class Pipeline:
             raise
         except Exception as error:  # noqa: BLE001 - the guard: whatever it is, its text never leaves the house
             code = "INTERNAL"
-            raise self._ours(method, error) from None
+            raise bug_of_ours(method.path, error) from None
         finally:
             method.meter.answered(code, perf_counter() - began)
 
-    async def stream(self, method: Method, incoming: Incoming) -> AsyncIterator[Message]:
+    async def stream(self, method: Method, incoming: Incoming) -> AsyncGenerator[Message, None]:
         """The messages of a stream; raises Refused in the middle when it must end early. Close it when the client leaves."""
         code = "CANCELLED"
         try:
@@ -204,7 +203,7 @@ class Pipeline:
             raise
         except Exception as error:  # noqa: BLE001 - the guard, as in `call`
             code = "INTERNAL"
-            raise self._ours(method, error) from None
+            raise bug_of_ours(method.path, error) from None
         finally:
             method.meter.answered(code, 0.0)
 
@@ -260,8 +259,9 @@ class Pipeline:
         deadline_at = ends_at if seconds_left is None else min(ends_at, now + int(seconds_left * MICROSECONDS))
         return Call(method, principal, self._engine, deadline_at, ends_at, self.drain, self.limits, self.authenticator)
 
-    def _ours(self, method: Method, error: Exception) -> Refused:
-        """A bug of ours: the log has everything under a number, the caller has the number."""
-        error_id = secrets.token_hex(8)
-        self._log.error("call failed", rpc=f"{method.service}/{method.name}", error_id=error_id, exc_info=error)
-        return Refused(Reason.INTERNAL, "Something went wrong on our side.", error_id=error_id)
+
+def bug_of_ours(rpc: str, error: Exception) -> Refused:
+    """What is said of an exception that nobody expected: the log has everything under a number, the caller has the number."""
+    error_id = secrets.token_hex(8)
+    structlog.get_logger("paycore.rpc").error("call failed", rpc=rpc, error_id=error_id, exc_info=error)
+    return Refused(Reason.INTERNAL, "Something went wrong on our side.", error_id=error_id)
