@@ -1,0 +1,1 @@
+"""`paycore demo`: a real server, a simulated channel and a client act out what money can do, and check every step."""
