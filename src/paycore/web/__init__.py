@@ -1,0 +1,1 @@
+"""Listens: HTTP. Channels' notices, whether we are alive and ready, and the figures."""
