@@ -17,6 +17,7 @@ from starlette.routing import Route
 from paycore.channel import NoticeReply, RawNotice
 
 MOST_BODY_BYTES: Final = 64 * 1024
+MOST_HEADER_BYTES: Final = 32 * 1024
 BODY_SECONDS: Final = 5.0
 HOP_BY_HOP: Final = frozenset(
     {"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding", "upgrade"}
@@ -42,6 +43,8 @@ def make_app(behind: Behind, *, body_seconds: float = BODY_SECONDS) -> Starlette
     """The HTTP face of one process."""
 
     async def notice(request: Request) -> Response:
+        if sum(len(name) + len(value) for name, value in request.headers.raw) > MOST_HEADER_BYTES:
+            return PlainTextResponse("The header is too large.", 431, {"connection": "close"})
         try:
             async with asyncio.timeout(body_seconds):
                 body = await _body(request)

@@ -13,8 +13,9 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from paycore.web.app import MOST_HEADER_BYTES
+
 HEADER_SECONDS: Final = 10.0
-MOST_HEADER_BYTES: Final = 32 * 1024
 MOST_AT_ONCE: Final = 1_000
 
 
@@ -112,7 +113,7 @@ class HttpServer:
             server_header=False,
             proxy_headers=False,
             limit_concurrency=MOST_AT_ONCE,
-            h11_max_incomplete_event_size=MOST_HEADER_BYTES,
+            h11_max_incomplete_event_size=MOST_HEADER_BYTES + 1024,
             timeout_keep_alive=15,
             **tls,
         )
