@@ -337,6 +337,16 @@ RULES: list[tuple[str, Callable[[], Story], str]] = [
         lambda: Story(close_reverses=True).waits().closes().hears(Reversed(), "CLOSE"),
         "CLOSED | p1 CLOSED< >QUERY",
     ),
+    (
+        "a store that can be neither asked nor closed ends after the margin",
+        lambda: Story(can_query=False, can_close=False).waits().expires().at(MARGIN_OVER).hears(Unknown()),
+        "CLOSED | p1 CLOSED",
+    ),
+    (
+        "but not before it",
+        lambda: Story(can_query=False, can_close=False).waits().expires().hears(Unknown()),
+        "CLOSING | p1 PENDING >CLOSE",
+    ),
     ("without an attempt the order closes at once", lambda: Story().expires(), "CLOSED"),
     ("an expiry closes at the channel", lambda: Story().waits().expires(), "CLOSING | p1 PENDING >CLOSE"),
     (

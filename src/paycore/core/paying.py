@@ -281,11 +281,19 @@ def _unanswered(order: Order, payment: Payment, fact: PaymentHeard, now: int) ->
     """Silence: a prepare makes it UNKNOWN, a query leaves it as it is, a close may still take effect."""
     payment = replace(_remember_close(payment, owns=False), is_switching=False)
     if fact.via is not Via.PREPARE:
+        if _is_out_of_reach(payment, fact):
+            return ended(payment, PaymentState.CLOSED, now)
         return _retry(order, payment, now)
     payment = replace(payment, state=PaymentState.UNKNOWN)
     if payment.terms.after_unknown is AfterUnknown.QUERY_THEN_CLOSE:
         return _schedule(order, payment, now)
     return _retry(order, payment, now)
+
+
+def _is_out_of_reach(payment: Payment, fact: PaymentHeard) -> bool:
+    """A kind that can be neither asked nor closed (a store): after the margin nothing more is expected of it."""
+    deaf = not payment.terms.can_query and not payment.terms.can_close
+    return deaf and fact.asked_at is not None and fact.asked_at >= payment.expires_at + payment.terms.margin
 
 
 def _ask_now(order: Order, payment: Payment, owns: bool, now: int) -> Payment:
