@@ -115,6 +115,7 @@ def install(room: Room, what: list[str]) -> None:
     for tool in installers(room):
         if run([*tool, *what]):
             return
+        say(f"{Path(tool[0]).name} could not")
     raise CannotSetUp(
         "neither uv nor pip could install; see their messages above. Without either, on Debian: "
         "apt-get install python3-pip"
@@ -163,6 +164,7 @@ def run(command: list[str]) -> bool:
     )
     environment = {name: value for name, value in os.environ.items() if name not in hindering}
     environment["UV_PYTHON_DOWNLOADS"] = "never"
+    environment["UV_SYSTEM_CERTS"] = "1"
     environment["PIP_ROOT_USER_ACTION"] = "ignore"
     return subprocess.run(command, cwd=HOUSE, env=environment, stdout=sys.stderr, check=False).returncode == 0
 
