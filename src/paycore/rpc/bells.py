@@ -1,0 +1,110 @@
+"""Bells wake streams: when there is news, when it is time, when the house closes. One wheel turns for all of them.
+
+A stream at rest costs one bell: no task and no timer of its own.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from heapq import heappop, heappush
+from typing import Protocol
+
+SECOND = 1_000_000
+AT_ONCE = 32
+"""How many bells ring before others may have a turn: a thousand streams that beat together hold nobody up."""
+
+
+class Clock(Protocol):
+    """The engine's clock, as far as a wheel needs it."""
+
+    def now(self) -> int: ...
+    def sleep_until(self, at: int | None, wake: asyncio.Event) -> Awaitable[object]: ...
+
+
+class Bell:
+    """What one stream waits for. Rung before it waits, it does not wait."""
+
+    __slots__ = ("_is_rung", "_waiter", "due_at")
+
+    def __init__(self) -> None:
+        self._is_rung = False
+        self._waiter: asyncio.Future[None] | None = None
+        self.due_at: int | None = None
+
+    def ring(self) -> None:
+        """Wake whoever waits, now or as soon as it waits."""
+        self._is_rung = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self) -> None:
+        """Return once it was rung since the last wait."""
+        if not self._is_rung:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        self._is_rung = False
+
+
+class Wheel:
+    """Rings bells at their time, up to a second late. Its one task lives only while some bell is set."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._seconds: list[int] = []
+        self._bells: dict[int, set[Bell]] = {}
+        self._wake = asyncio.Event()
+        self._turning: asyncio.Task[None] | None = None
+
+    def set(self, bell: Bell, at: int) -> None:
+        """Have it rung at this instant (microseconds), and not at the one it was set to before."""
+        if bell.due_at is not None and _second(bell.due_at) == _second(at):
+            bell.due_at = at
+            return
+        self.unset(bell)
+        bell.due_at = at
+        self._put(bell, _second(at))
+        if self._turning is None or self._turning.done():
+            self._turning = asyncio.get_running_loop().create_task(self._turn())
+
+    def unset(self, bell: Bell) -> None:
+        """Not to be rung any more."""
+        if bell.due_at is not None:
+            self._bells.get(_second(bell.due_at), set()).discard(bell)
+            bell.due_at = None
+
+    def _put(self, bell: Bell, second: int) -> None:
+        bells = self._bells.get(second)
+        if bells is None:
+            bells = self._bells[second] = set()
+            heappush(self._seconds, second)
+            if self._seconds[0] == second:
+                self._wake.set()
+        bells.add(bell)
+
+    async def _turn(self) -> None:
+        while self._seconds:
+            self._wake.clear()
+            await self._clock.sleep_until(self._seconds[0] * SECOND, self._wake)
+            while self._seconds and self._seconds[0] * SECOND <= self._clock.now():
+                await self._ring(heappop(self._seconds))
+
+    async def _ring(self, second: int) -> None:
+        for number, bell in enumerate(self._bells.pop(second), start=1):
+            if bell.due_at is not None and _second(bell.due_at) == second:  # it may be set anew meanwhile
+                bell.due_at = None
+                bell.ring()
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    async def stop(self) -> None:
+        """Turn no more."""
+        if self._turning is not None:
+            self._turning.cancel()
+            await asyncio.gather(self._turning, return_exceptions=True)
+
+
+def _second(at: int) -> int:
+    """The first whole second that is not before this instant."""
+    return -(-at // SECOND)
