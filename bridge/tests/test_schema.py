@@ -27,9 +27,14 @@ def test_every_shipped_schema_is_used_and_valid() -> None:
         Draft202012Validator.check_schema(schema)
 
 
+def fits(schema: dict[str, Any], value: object) -> bool:
+    """Whether ours says that the value fits."""
+    return next(compile_schema(schema)(value), None) is None
+
+
 def agree(schema: dict[str, Any], value: object) -> bool:
     """Whether the value fits, both validators having said the same."""
-    ours = next(compile_schema(schema)(value), None) is None
+    ours = fits(schema, value)
     assert ours == Draft202012Validator(schema).is_valid(value)
     return ours
 
@@ -90,7 +95,9 @@ def test_both_validators_say_the_same_about_the_bad_steps() -> None:
 
 @given(st.lists(st.sampled_from([0, False, 1, True, "1", None, [0], [False], {"a": 1}, {"a": True}]), max_size=4))
 def test_sameness_tells_numbers_from_booleans_at_any_depth(values: list[object]) -> None:
-    agree({"type": "array", "uniqueItems": True}, values)
+    # Not against jsonschema: it sorts before it compares neighbours and so misses the second [0] of [[0], [False], [0]].
+    are_different = len({json.dumps(value, sort_keys=True) for value in values}) == len(values)
+    assert fits({"type": "array", "uniqueItems": True}, values) == are_different
     for value in values:
         agree({"enum": [1, [False], {"a": True}]}, value)
         agree({"const": 0}, value)
