@@ -28,7 +28,7 @@ demo: $(READY) ## watch orders being paid, closed and refunded, on SQLite, witho
 serve: $(READY) ## run a development server on this machine (stop it with Ctrl-C)
 	@$(BIN)/paycore serve
 
-test: $(READY) ## run every test, on SQLite and PostgreSQL
+test: $(READY) $(CODEGEN) ## run every test, on SQLite and PostgreSQL
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(READY) $(CODEGEN) ## format, lint, types, floors, protos, stubs: everything that is not a test
