@@ -1,0 +1,76 @@
+"""The hand that writes: runs statements inside one transaction and translates whatever the driver complains about."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.sql import Executable
+
+from paycore.store.errors import NATIVE_ERRORS, translated
+from paycore.store.rows import Values, pack
+from paycore.store.sql import Dialect, Statement
+
+
+class Work:
+    """What every part of a unit stands on. Hot statements go to the driver as they are, the others through SQLAlchemy."""
+
+    def __init__(self, connection: Connection, dialect: Dialect) -> None:
+        self._connection = connection
+        self._cursor: DBAPICursor = connection.connection.cursor()
+        self.dialect: Dialect = dialect
+
+    def _rows(self, statement: Statement, *parameters: Any) -> list[Values]:
+        """The rows that a statement gives."""
+        try:
+            self._cursor.execute(statement.of(self.dialect), parameters)
+            return list(self._cursor.fetchall())
+        except NATIVE_ERRORS as error:
+            raise translated(error) from None
+
+    def _keyed(self, statement: Statement, keys: Iterable[Any]) -> list[Values]:
+        """The rows that belong to many keys; nothing is asked when there are none."""
+        wanted = list(keys)
+        return self._rows(statement, self._packed(wanted)) if wanted else []
+
+    def _change(self, statement: Statement, *parameters: Any) -> int:
+        """How many rows one statement changed."""
+        try:
+            self._cursor.execute(statement.of(self.dialect), parameters)
+            return int(self._cursor.rowcount)
+        except NATIVE_ERRORS as error:
+            raise translated(error) from None
+
+    def _change_many(self, statement: Statement, rows: Sequence[Values]) -> int:
+        """How many rows were changed for many rows of values; nothing is said when there are none."""
+        if not rows:
+            return 0
+        try:
+            if self.dialect == "sqlite":
+                self._cursor.executemany(statement.sqlite, rows)
+            else:
+                self._cursor.execute(statement.postgresql, (pack(rows),))
+            return int(self._cursor.rowcount)
+        except NATIVE_ERRORS as error:
+            raise translated(error) from None
+
+    def _ask(self, statement: Executable, parameters: Any = None) -> list[Any]:
+        """The rows of a SQLAlchemy statement."""
+        try:
+            return list(self._connection.execute(statement, parameters).all())
+        except NATIVE_ERRORS as error:
+            raise translated(error) from None
+
+    def _do(self, statement: Executable, parameters: Any = None) -> int:
+        """How many rows a SQLAlchemy statement changed."""
+        try:
+            return int(self._connection.execute(statement, parameters).rowcount)
+        except NATIVE_ERRORS as error:
+            raise translated(error) from None
+
+    @staticmethod
+    def _packed(keys: list[Any]) -> str:
+        try:
+            return pack(keys)
+        except NATIVE_ERRORS as error:
+            raise translated(error) from None
