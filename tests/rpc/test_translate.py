@@ -178,7 +178,9 @@ def test_another_request_id_and_unknown_fields_are_the_same_content() -> None:
     assert translate.canonical(strange) == translate.canonical(request(request_id="request-0000000002"))
 
 
-@pytest.mark.parametrize(("name", "value"), [("subject", "teas"), ("description", "x"), ("return_url", "https://a.example/")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("subject", "teas"), ("description", "x"), ("return_url", "https://a.example/")]
+)
 def test_other_content_is_another_text(name: str, value: str) -> None:
     assert translate.canonical(request(**{name: value})) != translate.canonical(request())
 
@@ -201,5 +203,3 @@ def test_filters_become_words() -> None:
     assert translate.words(translate.ORDER_STATES, states) == ("CLOSED", "PAID")
     assert translate.word(translate.REMEDIES, anomaly_pb2.REMEDY_REFUND) == "REFUND"
     assert translate.word(translate.REMEDIES, anomaly_pb2.REMEDY_UNSPECIFIED) is None
-
-

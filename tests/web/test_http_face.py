@@ -73,7 +73,9 @@ async def test_a_notice_is_handed_on_byte_for_byte_and_answered_byte_for_byte() 
     body = b'\x00\xff{"a": 1,  "a":2}'
 
     def answer(_notice: RawNotice) -> NoticeReply:
-        return NoticeReply(401, {"content-type": "application/json", "X-Case": "kept", "Content-Length": "9"}, b'{"code":"F"}')
+        return NoticeReply(
+            401, {"content-type": "application/json", "X-Case": "kept", "Content-Length": "9"}, b'{"code":"F"}'
+        )
 
     async with edge(reply=answer) as here, httpx2.AsyncClient() as client:
         got = await client.post(
@@ -150,7 +152,9 @@ async def test_a_header_that_drips_is_cut_off(monkeypatch: pytest.MonkeyPatch) -
     assert time.monotonic() - began < 3
 
 
-async def test_a_second_request_on_the_same_connection_is_served_after_a_quiet_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_second_request_on_the_same_connection_is_served_after_a_quiet_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(listener, "HEADER_SECONDS", 0.2)
     async with edge() as here, httpx2.AsyncClient() as client:
         for _ in range(2):
@@ -176,7 +180,9 @@ async def test_what_is_not_http_is_refused(head: bytes) -> None:
     assert here.handed == []
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/notices", "/v1/notices/", "/v1/notices/a/b", "/docs", "/openapi.json"])
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v1/notices", "/v1/notices/", "/v1/notices/a/b", "/docs", "/openapi.json"]
+)
 async def test_there_is_nothing_else(path: str) -> None:
     async with edge() as here, httpx2.AsyncClient() as client:
         got = await client.post(f"{here.base}{path}")

@@ -28,7 +28,8 @@ SLOW_SECONDS: Final = 30.0
 
 _PEER = re.compile(r"ipv[46]:\[?([0-9a-fA-F.:]+?)(?:%\w+)?\]?:\d+", re.ASCII)
 
-Context = grpc.aio.ServicerContext[Any, Any]
+Context = grpc.aio.ServicerContext
+Handler = grpc.RpcMethodHandler
 
 
 class GrpcCall:
@@ -83,10 +84,10 @@ class GrpcFace(grpc.GenericRpcHandler):
         self._looks_at_certificates = looks_at_certificates
         self._handlers = {method.path: self._handler(method) for method in methods}
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
         return self._handlers.get(handler_call_details.method)
 
-    def _handler(self, method: Method) -> grpc.RpcMethodHandler[Any, Any]:
+    def _handler(self, method: Method) -> Handler:
         if method.is_stream:
             return grpc.unary_stream_rpc_method_handler(self._streaming(method))
         return grpc.unary_unary_rpc_method_handler(self._unary(method))
@@ -119,6 +120,8 @@ class GrpcFace(grpc.GenericRpcHandler):
         try:
             async with limit:
                 await context.write(packed)
+        except grpc.aio.InternalError:
+            raise asyncio.CancelledError from None  # the client has left; gRPC has no better word for it
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -128,7 +131,10 @@ class GrpcFace(grpc.GenericRpcHandler):
 async def refuse(context: Context, refused: Refused) -> None:
     """End a call with a refusal. `abort` raises, so nothing after it runs."""
     status = status_of(refused)
-    await context.abort(status.code, status.text, ((DETAILS, status.details),))
+    try:
+        await context.abort(status.code, status.text, ((DETAILS, status.details),))
+    except grpc.aio.InternalError:
+        raise asyncio.CancelledError from None  # the client has left
 
 
 def guarded(register: Callable[[Any], None], *, most_at_once: int = 1000) -> grpc.GenericRpcHandler:
@@ -159,10 +165,10 @@ class _Guarded(grpc.GenericRpcHandler):
         self._free = most_at_once
         self._handlers = {path: self._guard(path, handler) for path, handler in handlers.items()}
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
         return self._handlers.get(handler_call_details.method)
 
-    def _guard(self, path: str, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
+    def _guard(self, path: str, handler: Any) -> Handler:
         parse, pack = handler.request_deserializer, handler.response_serializer
 
         async def one(raw: bytes, context: Context) -> Any:

@@ -107,7 +107,7 @@ class Limits:
             self._hush()
 
     @contextmanager
-    def stream(self, app_id: str, session_id: str | None) -> Iterator[None]:
+    def stream(self, app_id: str, session_id: str = "") -> Iterator[None]:
         """One open stream of this app, and of this session if it has one."""
         if self.streams >= self.allowance.streams_at_once:
             raise _too_many_streams("process")
@@ -115,7 +115,7 @@ class Limits:
         self._quiet.clear()
         try:
             with self._one_of(f"app {app_id}", self.allowance.streams_of_app, "app"):
-                if session_id is None:
+                if not session_id:
                     yield
                 else:
                     with self._one_of(f"session {session_id}", self.allowance.streams_of_session, "session"):

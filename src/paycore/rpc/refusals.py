@@ -16,6 +16,7 @@ DOMAIN: Final = "paycore"
 MOST_VIOLATIONS: Final = 20
 MOST_DETAIL_BYTES: Final = 4096
 """Metadata of some 8 KiB is refused at random on its way to a client, so the details stay well below."""
+MOST_METADATA_BYTES: Final = 2048
 MOST_VALUE_CHARACTERS: Final = 256
 
 _CODES: Final[dict[StatusCode, str]] = {
@@ -114,8 +115,13 @@ def status_of(refused: Refused) -> Status:
 
 
 def _error_info(refused: Refused) -> error_details_pb2.ErrorInfo:
-    shown = list(refused.details.items())[:10]
-    metadata = {name: value[:MOST_VALUE_CHARACTERS] for name, value in shown}
+    metadata, size = {}, 0
+    for name, value in refused.details.items():
+        shown = value[:MOST_VALUE_CHARACTERS]
+        size += len(name.encode()) + len(shown.encode()) + 16
+        if size > MOST_METADATA_BYTES:
+            break
+        metadata[name] = shown
     return error_details_pb2.ErrorInfo(reason=refused.reason, domain=DOMAIN, metadata=metadata)
 
 

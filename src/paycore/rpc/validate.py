@@ -72,10 +72,12 @@ def _is_instant(instant: Any) -> bool:
 
 def _violation(found: Any) -> Violation:
     """A violation in our words. Keys of maps are the caller's bytes, so the path leaves them out."""
-    elements = found.field.elements if found.HasField("field") else ()
-    path = ".".join(
-        f"{element.field_name}[{element.index}]" if element.WhichOneof("subscript") == "index" else element.field_name
-        for element in elements
-    )
+    elements = found.field.elements if found.field else ()
     reason = STANDARD.get(found.rule_id, found.rule_id)
-    return Violation(path, reason, found.message)
+    return Violation(".".join(map(_step, elements)), reason, found.message)
+
+
+def _step(element: Any) -> str:
+    where = element.subscript
+    is_place = where is not None and where.field == "index"
+    return f"{element.field_name}[{where.value}]" if is_place else str(element.field_name)

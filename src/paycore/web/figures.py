@@ -1,14 +1,15 @@
 """/metrics: what was counted elsewhere, in the families that dashboards for gRPC already know."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from paycore.rpc.limits import Limits
 from paycore.rpc.metrics import BOUNDS, Meter
+from paycore.rpc.pipeline import Method
 
 
 def exposition(
-    meters: Iterable[Meter], limits: Limits, gauges: Callable[[], Mapping[str, float]]
+    methods: Sequence[Method], limits: Limits, gauges: Callable[[], Mapping[str, float]]
 ) -> Callable[[], tuple[str, bytes]]:
     """What /metrics answers with: content type and page. `gauges` are the engine's own figures by their names."""
 
@@ -16,7 +17,7 @@ def exposition(
         from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Collector(list(meters), limits, gauges))
+        registry.register(_Collector([method.meter for method in methods], limits, gauges))
         return CONTENT_TYPE_LATEST, generate_latest(registry)
 
     return page
