@@ -50,6 +50,17 @@ _KNOWN = (
     _Known("paycore.core.refusals", "Refused", ExitCode.REFUSED),
     _Known("paycore.client.errors", "Unavailable", ExitCode.UNAVAILABLE),
     _Known("paycore.client.errors", "PaycoreError", ExitCode.REFUSED),
+    _Known("paycore.store.errors", "StoreUnavailable", ExitCode.UNAVAILABLE, "The database cannot be reached."),
+    _Known("paycore.store.errors", "StaleSchema", ExitCode.NOT_READY),
+    _Known("paycore.store.errors", "WeakDurability", ExitCode.NOT_READY),
+    _Known("paycore.store.errors", "Conflict", ExitCode.REFUSED, "Somebody else changed the same thing; try again."),
+    _Known(
+        "paycore.store.errors", "StoreBroken", ExitCode.NOT_READY, "The database does not hold what paycore expects."
+    ),
+    _Known("paycore.engine.host", "PluginRequired", ExitCode.NOT_READY),
+    _Known("paycore.engine.accounts", "BadSettings", ExitCode.REFUSED),
+    _Known("paycore.engine.accounts", "WouldStrand", ExitCode.REFUSED),
+    _Known("paycore.engine.accounts", "AccountUnusableNow", ExitCode.REFUSED),
     _Known("paycore.engine.keyring", "NoMasterKey", ExitCode.NOT_READY),
     _Known(
         "paycore.engine.keyring",

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 import typer.core
 
-from paycore.cli import calling
+from paycore.cli import accounts, anomalies, apps, calling, channels, master, migrating, orders
 from paycore.cli.exits import ExitCode, Sorry, know
 from paycore.cli.options import JSON_WANTED, Json
 from paycore.cli.screen import Screen, clean, written
@@ -43,6 +43,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("migrate")(migrating.migrate)
+app.add_typer(apps.app, name="apps")
+app.add_typer(accounts.app, name="accounts")
+app.add_typer(master.app, name="master-key")
+app.add_typer(channels.app, name="channels")
+app.add_typer(orders.app, name="orders")
+app.add_typer(anomalies.app, name="anomalies")
 app.command("call")(calling.call)
 
 

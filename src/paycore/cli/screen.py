@@ -21,14 +21,13 @@ COLOURS = {
     "PAID": "green",
     "SUCCEEDED": "green",
     "ACTIVE": "green",
-    "active": "green",
     "ok": "green",
     "RESOLVED": "green",
     "PENDING": "yellow",
     "PROCESSING": "yellow",
     "CREATED": "yellow",
     "CLOSING": "yellow",
-    "draining": "yellow",
+    "DRAINING": "yellow",
     "warning": "yellow",
     "UNKNOWN": "magenta",
     "ABNORMAL": "red",
@@ -38,8 +37,8 @@ COLOURS = {
     "REVERSED": "red",
     "bad": "red",
     "CLOSED": "dim",
-    "verify_only": "dim",
-    "revoked": "dim",
+    "VERIFY_ONLY": "dim",
+    "REVOKED": "dim",
 }
 """The colours of words that stand alone in a cell."""
 
