@@ -13,11 +13,11 @@ from paycore.store.errors import (
     WeakDurability,
 )
 from paycore.store.records import (
-    AccountRow,
-    AccountVersionRow,
-    ApiKeyRow,
-    AppRow,
-    AuditRow,
+    Account,
+    AccountVersion,
+    ApiKey,
+    App,
+    AuditLine,
     Change,
     ChannelRefundKey,
     Due,
@@ -28,7 +28,7 @@ from paycore.store.records import (
     PageKey,
     ReferenceKey,
     RequestKey,
-    SessionRow,
+    Session,
     StoredRequest,
 )
 from paycore.store.store import Store
@@ -36,13 +36,13 @@ from paycore.store.tables import AccountState, AppState, KeyState, VersionState
 from paycore.store.unit import Unit
 
 __all__ = [
-    "AccountRow",
+    "Account",
     "AccountState",
-    "AccountVersionRow",
-    "ApiKeyRow",
-    "AppRow",
+    "AccountVersion",
+    "ApiKey",
+    "App",
     "AppState",
-    "AuditRow",
+    "AuditLine",
     "Change",
     "ChannelRefundKey",
     "Conflict",
@@ -56,7 +56,7 @@ __all__ = [
     "PageKey",
     "ReferenceKey",
     "RequestKey",
-    "SessionRow",
+    "Session",
     "StaleSchema",
     "Store",
     "StoreBroken",

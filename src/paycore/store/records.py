@@ -130,7 +130,7 @@ PageKey = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)
-class AppRow:
+class App:
     """A business that calls us, and its limits."""
 
     app_id: str
@@ -154,7 +154,7 @@ class AppRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ApiKeyRow:
+class ApiKey:
     """How an app proves who it is. A key itself is never stored, only its SHA-256 in hex."""
 
     key_id: str
@@ -173,7 +173,7 @@ class ApiKeyRow:
 
 
 @dataclass(frozen=True, slots=True)
-class AccountRow:
+class Account:
     """One merchant identity of an app at one channel."""
 
     account_id: str
@@ -187,7 +187,7 @@ class AccountRow:
 
 
 @dataclass(frozen=True, slots=True)
-class AccountVersionRow:
+class AccountVersion:
     """The settings and keys of an account at one time, sealed by the keyring."""
 
     account_id: str
@@ -199,7 +199,7 @@ class AccountVersionRow:
 
 
 @dataclass(frozen=True, slots=True)
-class SessionRow:
+class Session:
     """A cashier session: one client, one order, for a while."""
 
     session_id: str
@@ -212,7 +212,7 @@ class SessionRow:
 
 
 @dataclass(frozen=True, slots=True)
-class AuditRow:
+class AuditLine:
     """Something that a person did by hand."""
 
     at: int

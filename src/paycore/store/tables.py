@@ -524,7 +524,6 @@ class AppTable(Base, table=True):
     default_expiry_seconds: int = whole()
     surplus_policy: str = key()
     created_at: int = whole()
-    updated_at: int = whole()
 
 
 class ApiKeyTable(Base, table=True):
@@ -549,7 +548,6 @@ class ApiKeyTable(Base, table=True):
     title: str = words()
     state: str = key()
     created_at: int = whole()
-    updated_at: int = whole()
     expires_at: int | None = maybe_whole()
     revoked_at: int | None = maybe_whole()
 
@@ -572,7 +570,6 @@ class AccountTable(Base, table=True):
     state: str = key()
     title: str = words()
     created_at: int = whole()
-    updated_at: int = whole()
 
 
 class AccountVersionTable(Base, table=True):
@@ -592,7 +589,6 @@ class AccountVersionTable(Base, table=True):
     state: str = key()
     settings_cipher: bytes = raw()
     created_at: int = whole()
-    updated_at: int = whole()
 
 
 class SessionTable(Base, table=True):
@@ -611,7 +607,6 @@ class SessionTable(Base, table=True):
     client: str = words()
     expires_at: int = whole()
     created_at: int = whole()
-    updated_at: int = whole()
     revoked_at: int | None = maybe_whole()
 
 
