@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 import grpc
 import grpc.aio
 import sqlalchemy as sa
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sqlmodel import Field, Session, SQLModel, select
 
 from bench.sandbox import ACCOUNT_ID, now_micros, open_channel
@@ -34,7 +35,7 @@ from paycore.v1 import notice_pb2, notice_pb2_grpc, order_pb2, order_pb2_grpc, p
 
 T = TypeVar("T")
 
-THREADS = 16
+THREADS = 8
 OPTIONS = [
     ("grpc.so_reuseport", 0),
     ("grpc.server.max_pending_requests", 100_000),
@@ -132,7 +133,10 @@ class Shop:
     @contextmanager
     def _writing(self) -> Iterator[Session]:
         """A session that writes. On SQLite writers queue here: left to its own waiting they would be far slower."""
-        with self._one_writer if self._is_sqlite else nullcontext(), Session(self._engine) as session:
+        with (
+            self._one_writer if self._is_sqlite else nullcontext(),
+            Session(self._engine, expire_on_commit=False) as session,
+        ):
             session.connection(execution_options={"is_writing": True})
             yield session
 
@@ -154,11 +158,9 @@ class Shop:
                 expires_at=now + 1_800_000_000,
             )
             session.add(order)
-            session.flush()
             session.add(RequestRow(request_id=request.request_id, subject_id=order.order_id))
             session.add(EventRow(order_id=order.order_id, version=1, kind="order.created", state="PENDING", at=now))
             session.commit()
-            session.refresh(order)
             return order_pb2.CreateOrderResponse(order=_message(order))
 
     def pay(self, request: order_pb2.PayOrderRequest) -> order_pb2.PayOrderResponse:
@@ -186,8 +188,6 @@ class Shop:
             session.add(RequestRow(request_id=request.request_id, subject_id=payment.payment_id))
             session.add(_event(order, "payment.pending"))
             session.commit()
-            session.refresh(payment)
-            session.refresh(order)
             return order_pb2.PayOrderResponse(payment=_payment(payment), order=_message(order))
 
     def _prepare(self, order: OrderRow, payment_id: str, target: str) -> str:
@@ -243,9 +243,8 @@ class Shop:
             session.add(_event(order, "order.paid"))
             session.add(payment)
             session.add(order)
-        order_id = order.order_id
         session.commit()
-        return order_id
+        return order.order_id
 
     def look(self, order_id: str) -> order_pb2.Order:
         with Session(self._engine) as session:
@@ -363,15 +362,22 @@ class OrmServicer(order_pb2_grpc.OrderServiceServicer, notice_pb2_grpc.NoticeSer
 # ---------------------------------------------------------------------------------------------- as a process
 
 
-async def serve(add: Callable[[grpc.aio.Server], None]) -> None:
-    """Serve on a free port, print it, and stop at SIGTERM."""
+class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
+    """Says that it serves, once it does."""
+
+    async def Check(self, request: Any, context: Any) -> Any:
+        return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
+
+
+async def serve(port: int, add: Callable[[grpc.aio.Server], None]) -> None:
+    """Serve until SIGTERM."""
     server = grpc.aio.server(options=OPTIONS)
+    health_pb2_grpc.add_HealthServicer_to_server(Health(), server)
     add(server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    print(json.dumps({"grpc": f"127.0.0.1:{port}"}), flush=True)
     await stop.wait()
     await server.stop(0)
 
@@ -379,19 +385,21 @@ async def serve(add: Callable[[grpc.aio.Server], None]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("which", choices=["echo", "orm"])
+    parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--url", default="")
     parser.add_argument("--settings", default="", help="the account's settings: JSON, in base64")
     asked = parser.parse_args()
     if asked.which == "echo":
-        asyncio.run(serve(lambda server: server.add_generic_rpc_handlers((Echo(),))))
+        asyncio.run(serve(asked.port, lambda server: server.add_generic_rpc_handlers((Echo(),))))
         return
-    servicer = OrmServicer(Shop(asked.url, open_channel(json.loads(base64.b64decode(asked.settings)))))  # type: ignore[abstract]  # the other RPCs stay unimplemented
+    shop = Shop(asked.url, open_channel(json.loads(base64.b64decode(asked.settings))))
+    servicer = OrmServicer(shop)  # type: ignore[abstract]  # the other RPCs stay unimplemented
 
     def add(server: grpc.aio.Server) -> None:
         order_pb2_grpc.add_OrderServiceServicer_to_server(servicer, server)
         notice_pb2_grpc.add_NoticeServiceServicer_to_server(servicer, server)
 
-    asyncio.run(serve(add))
+    asyncio.run(serve(asked.port, add))
 
 
 if __name__ == "__main__":
