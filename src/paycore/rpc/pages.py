@@ -23,12 +23,12 @@ Mark = list[Any]
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """Makes and reads page tokens with a key of the server's own.
+    """Makes page tokens with the first of the server's own keys, and reads those of any of them.
 
     A token is bound to the app, the method and the filters; the size of the page may change on the way.
     """
 
-    key: bytes
+    keys: tuple[bytes, ...]
 
     def size(self, request: Any) -> int:
         """How many rows to return; the proto's rules have bounded it already."""
@@ -43,7 +43,8 @@ class Pages:
         except (binascii.Error, ValueError):
             raise _forged() from None
         mac, content = sealed[:MAC_BYTES], sealed[MAC_BYTES:]
-        if not hmac.compare_digest(mac, self._mac(app_id, request, content)):
+        told = _told(app_id, request, content)
+        if not any(hmac.compare_digest(mac, _mac(key, told)) for key in self.keys):
             raise _forged()
         mark: Mark = json.loads(content)
         return mark
@@ -51,13 +52,19 @@ class Pages:
     def token(self, app_id: str, request: Message, mark: Mark) -> str:
         """The token that makes the next page begin behind this mark."""
         content = json.dumps(mark, separators=(",", ":")).encode()
-        return base64.urlsafe_b64encode(self._mac(app_id, request, content) + content).decode()
+        mac = _mac(self.keys[0], _told(app_id, request, content))
+        return base64.urlsafe_b64encode(mac + content).decode()
 
-    def _mac(self, app_id: str, request: Message, content: bytes) -> bytes:
-        question = canonical(request, without=_NOT_CONTENT)
-        parts = (b"page", app_id.encode(), request.DESCRIPTOR.full_name.encode(), question, content)
-        told = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-        return hmac.digest(self.key, told, hashlib.sha256)[:MAC_BYTES]
+
+def _told(app_id: str, request: Message, content: bytes) -> bytes:
+    """Everything that a token is bound to, without two ways to read it."""
+    question = canonical(request, without=_NOT_CONTENT)
+    parts = (b"page", app_id.encode(), request.DESCRIPTOR.full_name.encode(), question, content)
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def _mac(key: bytes, told: bytes) -> bytes:
+    return hmac.digest(key, told, hashlib.sha256)[:MAC_BYTES]
 
 
 def _forged() -> Refused:

@@ -9,6 +9,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from paycore.channel import ChannelKind, ChannelVerb, Method, NoticeReply, RawNotice
 from paycore.core.events import Event, Figures
 from paycore.core.findings import Failure
 from paycore.core.order import (
@@ -16,6 +17,7 @@ from paycore.core.order import (
     AnomalyKind,
     AnomalyState,
     CloseReason,
+    Details,
     LineItem,
     Order,
     OrderState,
@@ -28,7 +30,26 @@ from paycore.core.order import (
     Remedy,
     SurplusPolicy,
 )
-from paycore.v1 import anomaly_pb2, common_pb2, money_pb2, order_pb2, payment_pb2, refund_pb2
+from paycore.core.terms import AfterUnknown, Price
+from paycore.engine.accounts import OpenAccount
+from paycore.engine.cashier import Choice, Option, Unusable
+from paycore.engine.desk import CallerRequest
+from paycore.engine.explain import Line
+from paycore.engine.orders import OrderDraft
+from paycore.engine.refunding import RefundDraft
+from paycore.rpc.pipeline import Call
+from paycore.store import RequestKey, Session
+from paycore.v1 import (
+    anomaly_pb2,
+    cashier_pb2,
+    channel_pb2,
+    common_pb2,
+    money_pb2,
+    notice_pb2,
+    order_pb2,
+    payment_pb2,
+    refund_pb2,
+)
 from paycore_bridge import Plan
 
 MICROSECONDS = 1_000_000
@@ -138,7 +159,7 @@ def order_message(order: Order, *, with_rows: bool = True) -> order_pb2.Order:
         message.effective_payment_id = effective.payment_id
     if with_rows:
         message.payments.extend(payment_message(order, payment) for payment in order.payments)
-        message.refunds.extend(refund_message(order, refund) for refund in order.refunds)
+        message.refunds.extend(refund_message(order.order_id, refund) for refund in order.refunds)
         message.open_anomalies.extend(
             anomaly_message(order.order_id, anomaly) for anomaly in order.anomalies if anomaly.is_open
         )
@@ -205,10 +226,10 @@ def _action(payment: Payment) -> common_pb2.Action:
     )
 
 
-def refund_message(order: Order, refund: Refund) -> refund_pb2.Refund:
+def refund_message(order_id: str, refund: Refund) -> refund_pb2.Refund:
     return refund_pb2.Refund(
         refund_id=refund.refund_id,
-        order_id=order.order_id,
+        order_id=order_id,
         payment_id=refund.payment_id,
         merchant_refund_no=refund.merchant_refund_no,
         origin=REFUND_ORIGINS[refund.origin],
@@ -338,6 +359,150 @@ def _failure_of(figures: Figures) -> common_pb2.Failure | None:
     return None if told is None else _failure(Failure(*told))
 
 
+def timeline(lines: Iterable[Line]) -> list[order_pb2.TimelineEntry]:
+    return [
+        order_pb2.TimelineEntry(
+            entry_time=instant(line.at), who=line.who, what=line.what, evidence=line.evidence, version=line.version
+        )
+        for line in lines
+    ]
+
+
+# ---------------------------------------------------------------------------------------------- the cashier
+
+
+def session_message(
+    session: Session, order: Order, options: Iterable[Option]
+) -> cashier_pb2.CashierSession:
+    """A session with where its order stands and what its client can choose."""
+    latest = order.payments[-1] if order.payments else None
+    return cashier_pb2.CashierSession(
+        session_id=session.session_id,
+        order_id=order.order_id,
+        order_state=ORDER_STATES[order.state],
+        subject=order.details.subject,
+        description=order.details.description,
+        amount=money(order.amount_minor, order.currency),
+        return_url=order.details.return_url,
+        options=[_option(option) for option in options],
+        payment=payment_message(order, order.effective or latest) if latest else None,
+        version=order.version,
+        create_time=instant(session.created_at),
+        expire_time=instant(session.expires_at),
+        order_expire_time=instant(order.expires_at),
+    )
+
+
+def _option(option: Option) -> cashier_pb2.CashierOption:
+    return cashier_pb2.CashierOption(
+        channel=option.channel,
+        method=option.method,
+        display_name_zh=option.title.zh,
+        display_name_en=option.title.en,
+        availability=_availability(option),
+        reason=_why_not(option.reason) if option.reason else None,
+        amount=money(option.amount_minor, option.currency),
+        scene=option.scene,
+        required_inputs=option.required_inputs,
+        is_recommended=option.is_recommended,
+    )
+
+
+def _availability(option: Option) -> cashier_pb2.CashierOption.Availability.ValueType:
+    if not option.is_available:
+        return cashier_pb2.CashierOption.AVAILABILITY_UNAVAILABLE
+    if option.is_degraded:
+        return cashier_pb2.CashierOption.AVAILABILITY_DEGRADED
+    return cashier_pb2.CashierOption.AVAILABILITY_AVAILABLE
+
+
+def _why_not(reason: Unusable) -> cashier_pb2.UnavailableReason:
+    return cashier_pb2.UnavailableReason(code=reason.code, message_zh=reason.words.zh, message_en=reason.words.en)
+
+
+# ---------------------------------------------------------------------------------------------- channels
+
+
+PRICES = _numbers(Price, channel_pb2.Method.Price, "PRICE")
+AFTER_UNKNOWNS = _numbers(AfterUnknown, channel_pb2.Method.AfterUnknown, "AFTER_UNKNOWN")
+
+
+def channel_message(kind: ChannelKind, accounts: Iterable[OpenAccount]) -> channel_pb2.Channel:
+    """What a channel says about itself, with the app's own accounts there."""
+    return channel_pb2.Channel(
+        channel=kind.name,
+        display_name_zh=kind.title.zh,
+        display_name_en=kind.title.en,
+        plugin_version=kind.version,
+        api_version=kind.api_version,
+        methods=[_method(method) for method in kind.methods],
+        verbs=sorted(verb.value for verb in kind.verbs),
+        is_refundable=ChannelVerb.REFUND in kind.verbs,
+        refund_window_seconds=kind.refund_window_seconds or 0,
+        refund_count=kind.refund_count or 0,
+        accounts=[
+            channel_pb2.Account(
+                account_id=account.account_id,
+                environment=account.environment,
+                merchant=account.merchant,
+                is_usable=account.takes_payments,
+            )
+            for account in accounts
+        ],
+    )
+
+
+def _method(method: Method) -> channel_pb2.Method:
+    return channel_pb2.Method(
+        method=method.name,
+        display_name_zh=method.title.zh,
+        display_name_en=method.title.en,
+        scene=method.scene,
+        step_kinds=method.step_kinds,
+        faces=method.faces,
+        targets=method.targets,
+        inputs=[
+            channel_pb2.MethodInput(
+                name=one.name, display_name_zh=one.title.zh, display_name_en=one.title.en, pattern=one.pattern
+            )
+            for one in method.inputs
+        ],
+        limits=[
+            channel_pb2.CurrencyLimit(
+                currency_code=currency, min_amount_minor=limit.least_minor, max_amount_minor=limit.most_minor
+            )
+            for currency, limit in sorted(method.limits.items())
+        ],
+        needed_app=method.needs_app,
+        min_expiry_seconds=method.expiry_min_seconds,
+        max_expiry_seconds=method.expiry_max_seconds,
+        price=PRICES[method.price],
+        after_unknown=AFTER_UNKNOWNS[method.after_unknown],
+        may_pay_at_once=method.may_pay_at_prepare,
+    )
+
+
+# ---------------------------------------------------------------------------------------------- notices
+
+
+def raw_notice(request: notice_pb2.DeliverNoticeRequest) -> RawNotice:
+    """A notice as it came, its header names in lower case. A header that came twice is joined, as HTTP has it."""
+    headers: dict[str, str] = {}
+    for header in request.headers:
+        name = header.name.lower()
+        headers[name] = f"{headers[name]}, {header.value}" if name in headers else header.value
+    path, _, query = request.path.partition("?")
+    return RawNotice(request.http_method, path, headers, request.body, query)
+
+
+def notice_response(reply: NoticeReply) -> notice_pb2.DeliverNoticeResponse:
+    return notice_pb2.DeliverNoticeResponse(
+        http_status=reply.status,
+        headers=[notice_pb2.NoticeHeader(name=name, value=value) for name, value in reply.headers.items()],
+        body=reply.body,
+    )
+
+
 # ---------------------------------------------------------------------------------------------- what a request says
 
 
@@ -367,6 +532,69 @@ def _plain_value(field: FieldDescriptor, value: Any) -> Any:
     return [_plain(one) for one in value]
 
 
+def asked(call: Call, request: Any) -> CallerRequest:
+    """The request as something that may be sent twice: whose, by which method, with which content."""
+    return CallerRequest(RequestKey(call.app_id, call.method.name, request.request_id), canonical(request))
+
+
+CLIENT_OUTCOMES = {
+    number: name.removeprefix("CLIENT_OUTCOME_") for name, number in cashier_pb2.ClientOutcome.items() if number
+}
+
+
+def client_outcome(given: int) -> str:
+    """What the SDK claims, in a word of ours."""
+    return CLIENT_OUTCOMES[given]
+
+
 def client_data(client: common_pb2.ClientContext) -> dict[str, Any]:
     """The client in front of the payer as plain data, by the names of the proto; what was not said is left out."""
     return _plain(client)
+
+
+def maybe_micros(request: Message, name: str) -> int | None:
+    """The instant in a field; None where it was left out."""
+    return micros(getattr(request, name)) if request.HasField(name) else None
+
+
+def order_draft(request: order_pb2.CreateOrderRequest) -> OrderDraft:
+    details = Details(
+        subject=request.subject,
+        description=request.description,
+        items=tuple(
+            LineItem(item.product_id, item.name, item.quantity, item.unit_amount_minor) for item in request.line_items
+        ),
+        metadata=dict(request.metadata),
+        return_url=request.return_url,
+    )
+    return OrderDraft(
+        amount_minor=request.amount.amount_minor,
+        currency=request.amount.currency_code,
+        details=details,
+        merchant_order_no=request.merchant_order_no,
+        expires_at=maybe_micros(request, "expire_time"),
+        surplus_policy=word(SURPLUS_POLICIES, request.surplus_policy),
+    )
+
+
+def refund_draft(request: refund_pb2.CreateRefundRequest) -> RefundDraft:
+    return RefundDraft(
+        amount_minor=request.amount.amount_minor,
+        currency=request.amount.currency_code,
+        merchant_refund_no=request.merchant_refund_no,
+        reason=request.reason,
+        payment_id=request.payment_id or None,
+    )
+
+
+def choice(
+    request: order_pb2.PayOrderRequest | cashier_pb2.SubmitPaymentRequest, client: Mapping[str, Any], account_id: str = ""
+) -> Choice:
+    """The way to pay that was chosen, for this client."""
+    return Choice(
+        channel=request.channel,
+        method=request.method,
+        account_id=account_id,
+        inputs=dict(request.inputs),
+        client=client,
+    )
