@@ -62,6 +62,7 @@ class Principal:
     """Who is let in: an app with what its key may do, or one of the app's cashier sessions.
 
     `certificate` is the digest or name of the only client certificate that its key may be shown with; empty for any.
+    `needs_key` says of a certificate that it lets nobody in without the key it belongs to.
     """
 
     app_id: str
@@ -70,6 +71,7 @@ class Principal:
     is_suspended: bool = False
     rate_per_second: float | None = None
     certificate: str = ""
+    needs_key: bool = False
     session_id: str = ""
     order_id: str = ""
     expires_at: int | None = None
@@ -166,6 +168,8 @@ class Authenticator:
         who = await self._owner(certificate)
         if who is None:
             raise Refused(Reason.CREDENTIALS_INVALID, "The credentials do not hold.")
+        if who.needs_key:
+            raise Refused(Reason.CREDENTIALS_MISSING, "The certificate needs its key beside it.")
         return who
 
     async def _owner(self, certificate: Certificate) -> Principal | None:
