@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeVar
 
 import typer
 
-from paycore.cli.apps import note, now
+from paycore.cli.apps import note
 from paycore.cli.exits import ExitCode, Sorry
 from paycore.cli.giving import masked, settings_for
 from paycore.cli.opening import accounts_of, app_of, host_of, settings_of, store_of
@@ -98,7 +98,7 @@ def show(account: AccountName, config: Config = None, database: Database = None,
     read = settings_of(config, database)
     with store_of(read) as store, store.read() as unit:
         found = _account(unit, account)
-        document = _document(unit, found) | {"open_tasks": unit.open_tasks_of(account)}
+        document = _document(unit, found) | {"open_tasks": unit.count_open_tasks(account)}
         settings = _shown_settings(read, unit, found)
     for version in document["versions"]:
         version["settings"] = settings.get(version["version"])
@@ -177,9 +177,11 @@ def resume(account: AccountName, config: Config = None, database: Database = Non
 
 
 def _set_state(account: str, state: str, config: Any, database: str | None, screen: Screen) -> None:
+    from dataclasses import replace
+
     with store_of(settings_of(config, database)) as store, store.write() as unit:
         found = _account(unit, account)
-        unit.set_account_state(account, type(found.state)(state), now())
+        unit.put_account(replace(found, state=type(found.state)(state)))
         note(unit, f"account.{state.lower()}", account, app_id=found.app_id)
         document = _document(unit, unit.get_account(account))
     screen.show({"account": document}, lambda: screen.say(f"Account {account} is {state} now."))
@@ -231,7 +233,7 @@ def _shown_settings(settings: Any, unit: Unit, account: Any) -> dict[int, dict[s
         return {}
     kind = host_of(settings).kind(account.channel)
     shown: dict[int, dict[str, str]] = {}
-    for version in unit.account_versions([account.account_id]):
+    for version in unit.account_versions(account.account_id):
         place = Place(account.app_id, account.channel, account.account_id, version.version)
         try:
             shown[version.version] = masked(kind, json.loads(keyring.unseal(version.settings_cipher, place)))
@@ -252,6 +254,6 @@ def _document(unit: Unit, account: Any) -> dict[str, Any]:
         "create_time": instant(account.created_at),
         "versions": [
             {"version": one.version, "state": one.state.value, "create_time": instant(one.created_at)}
-            for one in unit.account_versions([account.account_id])
+            for one in unit.account_versions(account.account_id)
         ],
     }

@@ -121,7 +121,7 @@ def _set_state(name: str, state: str, config: Any, database: str | None, screen:
     with store_of(settings_of(config, database)) as store, store.write() as unit:
         found = app_of(unit, name)
         changed = replace(found, state=type(found.state)(state))
-        unit.put_app(changed, now())
+        unit.put_app(changed)
         note(unit, f"app.{state.lower()}", found.app_id, app_id=found.app_id)
         document = _document(unit, changed)
     screen.show({"app": document}, lambda: screen.say(f"App {clean(found.name)} is {state} now."))
@@ -164,13 +164,18 @@ def revoke_key(
     json: Json = False,
 ) -> None:
     """Let a key in nowhere any more. A server notices within seconds and ends the key's streams."""
+    from dataclasses import replace
+
+    from paycore.store import KeyState
+
     with store_of(settings_of(config, database)) as store, store.write() as unit:
         found = unit.get_key(key_id)
         if found is None:
             raise Sorry(f"There is no key {clean(key_id)}.", reason="KEY_NOT_FOUND")
-        if unit.revoke_key(key_id, now()):
+        if found.state is not KeyState.REVOKED:
+            found = replace(found, state=KeyState.REVOKED, revoked_at=now())
+            unit.put_key(found)
             note(unit, "key.revoked", key_id, app_id=found.app_id)
-        found = unit.get_key(key_id)
     screen = Screen(json)
     screen.show({"key": _key_document(found)}, lambda: screen.say(f"Key {key_id} is revoked."))
 
@@ -234,7 +239,7 @@ def add_app(
         surplus_policy=policy,
         **(limits or {}),
     )
-    unit.put_app(made, made.created_at)
+    unit.put_app(made)
     note(unit, "app.added", made.app_id, app_id=made.app_id, detail=name)
     key = make_key(unit, made, scopes=scopes)[1] if with_key else ""
     return made, key
@@ -288,7 +293,7 @@ def note(unit: Unit, what: str, subject: str, *, app_id: str = "", detail: str =
     """Write down that a person did something, in the same transaction."""
     from paycore.store import AuditLine
 
-    unit.write_audit(AuditLine(now(), operator(), what, subject, app_id=app_id, detail=detail))
+    unit.put_audit(AuditLine(now(), operator(), what, subject, app_id=app_id, detail=detail))
 
 
 def now() -> int:
