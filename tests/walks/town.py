@@ -80,8 +80,10 @@ async def open_town(
 
 async def found(url: str, folder: Path, account: Mapping[str, str], settings: Mapping[str, str]) -> Town:
     """Make the schema, an app, a key for its business and one for its notices, and its account with these settings."""
-    master = folder / "master.key"
-    make_key_file(master)
+    known = {"PAYCORE_DATABASE_URL": url, **settings}
+    if "PAYCORE_MASTER_KEY" not in known:
+        make_key_file(folder / "master.key")
+        known["PAYCORE_MASTER_KEY_FILE"] = str(folder / "master.key")
     store = Store.open(url, pool_size=2, check_durability=False)
     memory = Memory(store)
     try:
@@ -89,12 +91,12 @@ async def found(url: str, folder: Path, account: Mapping[str, str], settings: Ma
         with store.write() as unit:
             app, key = add_app(unit, "shop")
             _, notice_key = make_key(unit, app, scopes=["notices:deliver"])
-        keyring, host = open_keyring(path=master), Host.load(allow=[CHANNEL])
+        file = known.get("PAYCORE_MASTER_KEY_FILE")
+        keyring = open_keyring(text=known.get("PAYCORE_MASTER_KEY"), path=Path(file) if file else None)
         clock = SystemClock()
-        accounts = Accounts(memory, keyring, host, clock, SystemIds(clock))
+        accounts = Accounts(memory, keyring, Host.load(allow=[CHANNEL]), clock, SystemIds(clock))
         opened = await accounts.add(app.app_id, CHANNEL, "sandbox", account)
     finally:
         memory.close()
         store.close()
-    known = {"PAYCORE_DATABASE_URL": url, "PAYCORE_MASTER_KEY_FILE": str(master), **settings}
     return Town(known, folder, app.app_id, key, notice_key, opened.account_id)
