@@ -18,8 +18,8 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 PREFIX = "PAYCORE_"
 NESTED = "__"
-OUTSIDE = frozenset({"PAYCORE_CONFIG", "PAYCORE_TEST_PG_URL"})
-"""Variables with our prefix that are not settings: where the file lies, and what the tests read."""
+OUTSIDE = frozenset({"PAYCORE_CONFIG", "PAYCORE_TARGET", "PAYCORE_TEST_PG_URL"})
+"""Variables with our prefix that are not settings: where the file lies, and what clients and tests read."""
 
 
 class LimitSettings(BaseModel):
