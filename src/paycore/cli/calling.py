@@ -39,7 +39,7 @@ def call(
     ] = None,
     target: Annotated[
         str, typer.Option("--target", envvar="PAYCORE_TARGET", help="Where the server listens.")
-    ] = "127.0.0.1:8443",
+    ] = "127.0.0.1:50051",
     key_file: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--key-file", help=f"The API key or session token, instead of {KEY_VARIABLE}.", dir_okay=False),

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 import typer.core
 
-from paycore.cli import accounts, anomalies, apps, calling, channels, master, migrating, orders
+from paycore.cli import accounts, anomalies, apps, calling, channels, doctor, master, migrating, orders
 from paycore.cli.exits import ExitCode, Sorry, know
 from paycore.cli.options import JSON_WANTED, Json
 from paycore.cli.screen import Screen, clean, written
@@ -50,6 +50,7 @@ app.add_typer(master.app, name="master-key")
 app.add_typer(channels.app, name="channels")
 app.add_typer(orders.app, name="orders")
 app.add_typer(anomalies.app, name="anomalies")
+app.command("doctor")(doctor.doctor)
 app.command("call")(calling.call)
 
 

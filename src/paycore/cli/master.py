@@ -53,47 +53,60 @@ def show(config: Config = None, json: Json = False) -> None:
     screen.show({"key_id": keyring.key_id}, lambda: screen.say(keyring.key_id))
 
 
-@app.command("rotate")
-def rotate(
-    keep: Annotated[bool, typer.Option("--keep-old", help="Leave the old key in the file.")] = False,
+@app.command("add")
+def add(config: Config = None, json: Json = False) -> None:
+    """Put a new key first in the file, the old ones behind it. Nothing is sealed anew yet.
+
+    Servers read the file when they start: restart them after this, then `paycore master-key rewrap --drop-old`.
+    """
+    from paycore.engine.keyring import add_key
+
+    path = _file(settings_of(config))
+    key_id = add_key(path)
+    screen = Screen(json)
+    text = f"Master key {key_id} is first in {clean(path)}. Restart the servers, then rewrap."
+    screen.show({"key_id": key_id, "file": str(path)}, lambda: screen.say(text))
+
+
+@app.command("rewrap")
+def rewrap(
+    drop_old: Annotated[bool, typer.Option("--drop-old", help="Then leave only the new key in the file.")] = False,
     config: Config = None,
     database: Database = None,
     json: Json = False,
 ) -> None:
-    """Put a new key into the file, seal every account's secrets under it, and drop the old one.
+    """Seal every account's secrets under the first master key. Safe to interrupt and to repeat."""
+    settings = settings_of(config, database)
+    _rotate(settings, Screen(json), drop_old=drop_old)
 
-    Safe to interrupt and to repeat. Servers read the file when they start: with --keep-old first, restart them, and drop the old
-    key by another `rotate` only when none of them still runs with it.
+
+@app.command("rotate")
+def rotate(config: Config = None, database: Database = None, json: Json = False) -> None:
+    """Make a new key, seal everything under it and drop the old one: all at once, while no server runs.
+
+    A server that runs knows the old key only. With servers running: `add`, restart them, `rewrap --drop-old`.
     """
-    from paycore.engine.keyring import add_key, drop_older_keys
+    from paycore.engine.keyring import add_key
 
     settings = settings_of(config, database)
-    path = _file(settings)
-    screen = Screen(json)
-    with store_of(settings) as store:
+    with store_of(settings):
         keyring_of(settings)
-        key_id = add_key(path)
-        rewrapped = _rewrap(settings, store, screen)
-        dropped = 0 if keep else drop_older_keys(path)
-        with store.write() as unit:
-            note(unit, "master_key.rotated", key_id, detail=f"{rewrapped} rewrapped")
-    document = {"key_id": key_id, "rewrapped": rewrapped, "dropped": dropped}
-    text = f"Master key {key_id} seals {rewrapped} key versions now; {dropped} older keys were dropped."
-    screen.show(document, lambda: screen.say(text))
+    add_key(_file(settings))
+    _rotate(settings, Screen(json), drop_old=True)
 
 
-@app.command("rewrap")
-def rewrap(config: Config = None, database: Database = None, json: Json = False) -> None:
-    """Seal every account's secrets under the current key: after you put a new one first in PAYCORE_MASTER_KEY."""
-    settings = settings_of(config, database)
-    screen = Screen(json)
+def _rotate(settings: Any, screen: Screen, *, drop_old: bool) -> None:
+    from paycore.engine.keyring import drop_older_keys
+
     with store_of(settings) as store:
         key_id = keyring_of(settings).key_id
         rewrapped = _rewrap(settings, store, screen)
+        dropped = drop_older_keys(_file(settings)) if drop_old else 0
         with store.write() as unit:
-            note(unit, "master_key.rewrapped", key_id, detail=f"{rewrapped} rewrapped")
-    text = f"Master key {key_id} seals {rewrapped} more key versions now."
-    screen.show({"key_id": key_id, "rewrapped": rewrapped}, lambda: screen.say(text))
+            note(unit, "master_key.rewrapped", key_id, detail=f"{rewrapped} rewrapped, {dropped} dropped")
+    document = {"key_id": key_id, "rewrapped": rewrapped, "dropped": dropped}
+    text = f"Master key {key_id} seals {rewrapped} more key versions now; {dropped} older keys were dropped."
+    screen.show(document, lambda: screen.say(text))
 
 
 def _rewrap(settings: Any, store: Store, screen: Screen) -> int:
