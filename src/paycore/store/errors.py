@@ -76,14 +76,10 @@ TRANSIENT = {"40001": "serialization_failure", "40P01": "deadlock", "55P03": "lo
 STALE_GUARD = "stale_guard"
 """The constraint that a Conflict names when a guarded update found its row changed."""
 
-NATIVE_ERRORS: tuple[type[Exception], ...] = (
-    sqlite3.Error,
-    psycopg.Error,
-    exc.SQLAlchemyError,
-    ValueError,
-    OverflowError,
-)
-"""What the drivers, SQLAlchemy and the encoders raise; everything of it is translated before it leaves the store."""
+DRIVER_ERRORS: tuple[type[Exception], ...] = (sqlite3.Error, psycopg.Error, exc.SQLAlchemyError)
+"""What the drivers and SQLAlchemy raise; everything of it is translated before it leaves the store."""
+STATEMENT_ERRORS: tuple[type[Exception], ...] = (*DRIVER_ERRORS, ValueError, OverflowError)
+"""What a single statement may raise besides: values that no database holds (half a character, a number too large)."""
 
 
 def translated(error: BaseException) -> StoreError:

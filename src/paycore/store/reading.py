@@ -3,9 +3,9 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, or_, select, update
 
-from paycore.core.order import AnomalyKind, AnomalyState, Order, OrderState, RefundState
+from paycore.core.order import Anomaly, AnomalyKind, AnomalyState, Order, OrderState, RefundState
 from paycore.store.records import Evidence, KeptEvidence, ListedAnomaly, ListedRefund, PageKey
 from paycore.store.rows import anomaly_of, refund_of
 from paycore.store.tables import AnomalyTable, EvidenceTable, OrderTable, RefundTable, table
@@ -45,17 +45,19 @@ class Reading(Telling):
         app_id: str | None,
         *,
         order_id: str | None = None,
+        merchant_refund_no: str | None = None,
         states: Collection[RefundState] = (),
         created_from: int | None = None,
         created_to: int | None = None,
         after_key: PageKey | None = None,
         limit: int = 50,
     ) -> list[ListedRefund]:
-        """Refunds, newest first: of one app (None: of all) or one order, in some states, created in [from, to)."""
+        """Refunds, newest first: of one app (None: of all), one order or one number, in some states, created in [from, to)."""
         r = _REFUNDS.c
         statement = select(_REFUNDS).where(
             *_of_app(r.app_id, app_id),
             *([] if order_id is None else [r.order_id == order_id]),
+            *([] if merchant_refund_no is None else [r.merchant_refund_no == merchant_refund_no]),
             *_any_of(r.state, states),
             *_within(r.created_at, created_from, created_to),
             *_after(r.created_at, r.refund_id, after_key),
@@ -88,6 +90,19 @@ class Reading(Telling):
         """The anomaly with this id, of an order or an orphan."""
         rows = self._ask(select(_ANOMALIES).where(_ANOMALIES.c.anomaly_id == anomaly_id))
         return _listed(rows[0]) if rows else None
+
+    def settle_orphan(self, anomaly: Anomaly) -> None:
+        """Keep a person's decision about an anomaly that belongs to no order."""
+        a = _ANOMALIES.c
+        mine = update(_ANOMALIES).where(a.anomaly_id == anomaly.anomaly_id, a.order_id.is_(None))
+        self._do(
+            mine.values(
+                state=anomaly.state.value,
+                resolved_at=anomaly.resolved_at,
+                remedy=None if anomaly.remedy is None else anomaly.remedy.value,
+                note=anomaly.note,
+            )
+        )
 
     def evidence_of(self, order_id: str) -> list[KeptEvidence]:
         """Everything that we were told about an order, in the order in which it first came."""

@@ -33,14 +33,18 @@ from paycore.core.order import (
     Verb,
 )
 from paycore.core.terms import AfterUnknown, Price, Terms
+from paycore.store.errors import StoreBroken
 
 Values = tuple[Any, ...]
 """A row, or a part of one, in the order of its columns."""
 
 
 def pack(value: object) -> str:
-    """JSON text of plain data."""
-    return to_json(value).decode()
+    """JSON text of plain data. Raises StoreBroken for what has none (half a character, an object)."""
+    try:
+        return to_json(value).decode()
+    except ValueError:
+        raise StoreBroken("encoding") from None
 
 
 def unpack(text: str) -> Any:

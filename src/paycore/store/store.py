@@ -11,7 +11,7 @@ from typing import Self
 from sqlalchemy import URL, Connection, Engine
 
 from paycore.store import connect, migrate
-from paycore.store.errors import NATIVE_ERRORS, StaleSchema, StoreUnavailable, translated
+from paycore.store.errors import DRIVER_ERRORS, StaleSchema, StoreUnavailable, translated
 from paycore.store.sql import Dialect
 from paycore.store.unit import Unit
 
@@ -129,7 +129,7 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
     try:
         with engine.connect() as connection, connection.begin():
             yield connection
-    except NATIVE_ERRORS as error:
+    except DRIVER_ERRORS as error:
         known = translated(error)
         if isinstance(known, StoreUnavailable):
             engine.dispose()

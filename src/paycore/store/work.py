@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.sql import Executable
 
-from paycore.store.errors import NATIVE_ERRORS, translated
+from paycore.store.errors import STATEMENT_ERRORS, translated
 from paycore.store.rows import Values, pack
 from paycore.store.sql import Dialect, Statement
 
@@ -25,20 +25,20 @@ class Work:
         try:
             self._cursor.execute(statement.of(self.dialect), parameters)
             return list(self._cursor.fetchall())
-        except NATIVE_ERRORS as error:
+        except STATEMENT_ERRORS as error:
             raise translated(error) from None
 
     def _keyed(self, statement: Statement, keys: Iterable[Any]) -> list[Values]:
         """The rows that belong to many keys; nothing is asked when there are none."""
         wanted = list(keys)
-        return self._rows(statement, self._packed(wanted)) if wanted else []
+        return self._rows(statement, pack(wanted)) if wanted else []
 
     def _change(self, statement: Statement, *parameters: Any) -> int:
         """How many rows one statement changed."""
         try:
             self._cursor.execute(statement.of(self.dialect), parameters)
             return int(self._cursor.rowcount)
-        except NATIVE_ERRORS as error:
+        except STATEMENT_ERRORS as error:
             raise translated(error) from None
 
     def _change_many(self, statement: Statement, rows: Sequence[Values]) -> int:
@@ -51,26 +51,19 @@ class Work:
             else:
                 self._cursor.execute(statement.postgresql, (pack(rows),))
             return int(self._cursor.rowcount)
-        except NATIVE_ERRORS as error:
+        except STATEMENT_ERRORS as error:
             raise translated(error) from None
 
     def _ask(self, statement: Executable, parameters: Any = None) -> list[Any]:
         """The rows of a SQLAlchemy statement."""
         try:
             return list(self._connection.execute(statement, parameters).all())
-        except NATIVE_ERRORS as error:
+        except STATEMENT_ERRORS as error:
             raise translated(error) from None
 
     def _do(self, statement: Executable, parameters: Any = None) -> int:
         """How many rows a SQLAlchemy statement changed."""
         try:
             return int(self._connection.execute(statement, parameters).rowcount)
-        except NATIVE_ERRORS as error:
-            raise translated(error) from None
-
-    @staticmethod
-    def _packed(keys: list[Any]) -> str:
-        try:
-            return pack(keys)
-        except NATIVE_ERRORS as error:
+        except STATEMENT_ERRORS as error:
             raise translated(error) from None
