@@ -71,7 +71,8 @@ class Settings(BaseSettings):
 
     master_key: SecretStr | None = None
     master_key_file: Path | None = None
-    """32 bytes in base64 that seal the channels' secrets. Without either, a development server makes `master.key` itself."""
+    """32 bytes in base64 that seal the channels' secrets. Without either, an SQLite database has its own in
+    a file beside it, made at first use; any other database refuses to start."""
 
     channels: tuple[str, ...] = ()
     """Names of the only channels to load; empty for all that are installed."""
@@ -98,6 +99,13 @@ class Settings(BaseSettings):
         if self.master_key is not None and self.master_key_file is not None:
             raise ValueError("give master_key or master_key_file, not both")
         return self
+
+    @property
+    def development_key_file(self) -> Path | None:
+        """Where the master key of a development database lies: beside the SQLite file. None for any other database."""
+        url = self.database_url.get_secret_value()
+        path = url.removeprefix("sqlite:///").partition("?")[0]
+        return Path(f"{path}.key") if url.startswith("sqlite:///") and path not in {"", ":memory:"} else None
 
     def secrets(self) -> Iterator[str]:
         """Every text in here that no log may show."""

@@ -43,8 +43,8 @@ async def edge(
         return here.reason
 
     app = make_app(Behind(deliver, why_not_ready, lambda: ("text/plain", b"x 1\n")), body_seconds=body_seconds)
-    server = HttpServer(app, "127.0.0.1:0")
-    here.port = await server.start()
+    server = HttpServer("127.0.0.1:0")
+    here.port = await server.start(app)
     here.base = f"http://127.0.0.1:{here.port}"
     try:
         yield here
@@ -202,4 +202,4 @@ async def test_probes_say_alive_and_why_not_ready() -> None:
 async def test_a_port_that_is_taken_is_an_error_not_an_exit() -> None:
     async with edge() as here:
         with pytest.raises(OSError, match="in use"):
-            await HttpServer(make_app(Behind(None, None, None)), f"127.0.0.1:{here.port}").start()  # type: ignore[arg-type]
+            HttpServer(f"127.0.0.1:{here.port}").bind()

@@ -1,6 +1,7 @@
-"""Every service with what it needs, by its full name: what the pipeline serves."""
+"""Every service of ours by its full name, and the descriptors that say which RPCs each must have."""
 
-from paycore.engine import Engine
+from typing import Any, Final
+
 from paycore.rpc.cashier import CashierService
 from paycore.rpc.channels import ChannelService
 from paycore.rpc.notices import NoticeService
@@ -11,22 +12,15 @@ from paycore.rpc.refunds import RefundService
 from paycore.rpc.watch import Watches
 from paycore.v1 import cashier_pb2, channel_pb2, notice_pb2, order_pb2, refund_pb2
 
-DESCRIPTORS = tuple(
-    module.DESCRIPTOR.services_by_name[name.rpartition(".")[2]]
-    for module, name in (
-        (order_pb2, ORDER),
-        (cashier_pb2, CASHIER),
-        (refund_pb2, REFUND),
-        (channel_pb2, CHANNEL),
-        (notice_pb2, NOTICE),
-    )
-)
-"""The services of the contract, as `methods_of` wants them."""
+DESCRIPTORS: Final[list[Any]] = [
+    service
+    for module in (order_pb2, cashier_pb2, refund_pb2, channel_pb2, notice_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
+]
 
 
-def services_of(engine: Engine, watches: Watches) -> dict[str, object]:
-    """The services on one engine, by full name. `watches` is shared by all of them; stop it with the server."""
-    pages = Pages(engine.keyring.derive_all("page tokens"))
+def services(watches: Watches, pages: Pages) -> dict[str, object]:
+    """The functions behind every RPC."""
     return {
         ORDER: OrderService(pages, watches),
         CASHIER: CashierService(watches),

@@ -9,36 +9,40 @@ from paycore.rpc.pipeline import Method
 
 
 def exposition(
-    methods: Sequence[Method], limits: Limits, gauges: Callable[[], Mapping[str, float]]
+    methods: Sequence[Method], limits: Limits, figures: Callable[[], Mapping[str, float]]
 ) -> Callable[[], tuple[str, bytes]]:
-    """What /metrics answers with: content type and page. `gauges` are the engine's own figures by their names."""
+    """What /metrics answers with: content type and page. `figures` are the engine's, by the names of metrics;
+    those that end in `_total` only grow.
+    """
 
     def page() -> tuple[str, bytes]:
         from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Collector([method.meter for method in methods], limits, gauges))
+        registry.register(_Collector([method.meter for method in methods], limits, figures))
         return CONTENT_TYPE_LATEST, generate_latest(registry)
 
     return page
 
 
 class _Collector:
-    def __init__(self, meters: list[Meter], limits: Limits, gauges: Callable[[], Mapping[str, float]]) -> None:
+    def __init__(self, meters: list[Meter], limits: Limits, figures: Callable[[], Mapping[str, float]]) -> None:
         self._meters = meters
         self._limits = limits
-        self._gauges = gauges
+        self._figures = figures
 
     def describe(self) -> list[Any]:
         return []
 
     def collect(self) -> Iterator[Any]:
-        from prometheus_client.core import GaugeMetricFamily
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         yield from _calls(self._meters)
         here = {"paycore_calls_open": self._limits.calls, "paycore_streams_open": self._limits.streams}
-        for name, value in {**here, **self._gauges()}.items():
-            yield GaugeMetricFamily(name, name.replace("_", " "), value)
+        for name, value in {**here, **self._figures()}.items():
+            what = name.removesuffix("_total").replace("_", " ").capitalize()
+            kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            yield kind(name, f"{what}.", value)
 
 
 def _calls(meters: list[Meter]) -> Iterator[Any]:

@@ -65,23 +65,36 @@ class _Server(uvicorn.Server):
 
 @dataclass(slots=True)
 class HttpServer:
-    """Serves an application on one address of this process."""
+    """Serves an application on one address of this process. The port may be taken before there is an application."""
 
-    app: ASGIApp
     address: str
     shares_port: bool = False
     certificate: Path | None = None
     key: Path | None = None
     port: int = 0
+    _held: socket.socket | None = None
     _server: _Server | None = None
     _task: "asyncio.Task[None] | None" = None
 
-    async def start(self) -> int:
+    def bind(self) -> int:
+        """Take the port and return it. Raises OSError when the address cannot be had."""
+        if self._held is None:
+            self._held = bind(self.address, shares_port=self.shares_port)
+            self.port = self._held.getsockname()[1]
+        return self.port
+
+    @property
+    def base_url(self) -> str:
+        """What this machine reaches it by."""
+        scheme = "http" if self.certificate is None else "https"
+        return f"{scheme}://{self.address.rpartition(':')[0]}:{self.port}"
+
+    async def start(self, app: ASGIApp) -> int:
         """Listen, and return the port. Raises OSError when the address cannot be had."""
-        held = bind(self.address, shares_port=self.shares_port)
-        self.port = held.getsockname()[1] if held.family != socket.AF_UNIX else 0
-        server = self._server = _Server(self._config())
-        self._task = asyncio.create_task(server.serve(sockets=[held]), name="http")
+        self.bind()
+        assert self._held is not None
+        server = self._server = _Server(self._config(app))
+        self._task = asyncio.create_task(server.serve(sockets=[self._held]), name="http")
         listens = asyncio.create_task(server.listens.wait())
         await asyncio.wait((listens, self._task), return_when=asyncio.FIRST_COMPLETED)
         listens.cancel()
@@ -91,6 +104,8 @@ class HttpServer:
 
     async def stop(self, grace_seconds: float) -> None:
         """Take no more connections, let what is at work finish, and close."""
+        if self._held is not None and self._server is None:
+            self._held.close()
         if self._server is None or self._task is None:
             return
         self._server.config.timeout_graceful_shutdown = max(1, round(grace_seconds))
@@ -98,12 +113,12 @@ class HttpServer:
         await self._task
         self._server = self._task = None
 
-    def _config(self) -> uvicorn.Config:
+    def _config(self, app: ASGIApp) -> uvicorn.Config:
         tls: dict[str, Any] = {}
         if self.certificate is not None:
             tls = {"ssl_certfile": str(self.certificate), "ssl_keyfile": str(self.key)}
         return uvicorn.Config(
-            self.app,
+            app,
             http=_Impatient,
             ws="none",
             lifespan="off",
