@@ -1,7 +1,6 @@
 # paycore: every habit is one word. `make` alone lists them.
 
 PYTHON ?= python3
-PORT ?= 50051
 # Tests share the machine's cores; PYTEST_ARGS="tests/core -k late" runs a few.
 PYTEST_ARGS ?= -n auto --dist worksteal
 
@@ -25,8 +24,9 @@ setup: $(READY) ## make .venv (the other words do it by themselves)
 demo: $(READY) ## watch orders being paid, closed and refunded, on SQLite, without a network
 	@$(BIN)/paycore demo
 
-serve: $(READY) ## run a development server on this machine (stop it with Ctrl-C)
-	@$(BIN)/paycore serve
+serve: $(READY) ## run a development server with simulated channels, data in .paycore (stop it with Ctrl-C)
+	@mkdir -p .paycore
+	@PAYCORE_DATABASE_URL="$${PAYCORE_DATABASE_URL:-sqlite:///.paycore/paycore.db}" $(BIN)/paycore serve --dev --simulators
 
 test: $(READY) $(CODEGEN) ## run every test, on SQLite and PostgreSQL
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
