@@ -1,7 +1,8 @@
 """One JSON line for each thing that happened, on stdout, without a secret in it.
 
-Ours (structlog) and that of libraries (logging) go through the same last step: only plain values are written, names that mean
-a secret are masked, texts that look like a credential are masked, and so is every text that was registered with `hide`.
+Whoever logs uses `logging`; values that belong to the line are its `extra`. Everything goes through the same last step: only
+plain values are written, names that mean a secret are masked, texts that look like a credential are masked, and so is every
+text that was registered with `hide`.
 """
 
 import base64
@@ -29,6 +30,9 @@ SECRET_NAMES: Final = re.compile(
 LOOKS_SECRET: Final = re.compile(
     r"pk_[\w-]{16,}|[Bb]earer\s+\S+|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*|-----BEGIN [\s\S]*|(?<=://)[^/@\s]+@", re.ASCII
 )
+
+_PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "logger", "event"}
+"""What every record of `logging` has; the rest was given as `extra`."""
 
 _hidden: set[str] = set()
 
@@ -76,9 +80,9 @@ class _Handler(logging.Handler):
     """Takes what libraries log."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        log = structlog.get_logger(record.name)
+        more = {name: value for name, value in vars(record).items() if name not in _PLAIN}
         error = record.exc_info[1] if record.exc_info else None
-        log.log(record.levelno, record.getMessage(), exc_info=error)
+        structlog.get_logger().log(record.levelno, record.getMessage(), logger=record.name, **more, exc_info=error)
 
 
 def _render(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> str:

@@ -9,13 +9,12 @@ Everything that is slow to import is imported where it is first needed, so that 
 
 import asyncio
 import gc
+import logging
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-
-import structlog
 
 from paycore import logs
 from paycore.rpc.auth import Authenticator
@@ -39,6 +38,8 @@ if TYPE_CHECKING:
     from paycore.engine.host import Host
     from paycore.engine.ids import Ids
     from paycore.engine.keyring import Keyring
+
+log = logging.getLogger("paycore.serving")
 
 LOOK_SECONDS: Final = 2.0
 """How long the database may take to show that it is there."""
@@ -185,6 +186,7 @@ async def _start(settings: Settings, parts: Parts, closing: AsyncExitStack) -> P
     if http is not None:
         page = exposition(methods, pipeline.limits, lambda: _figures(engine))
         await http.start(make_app(Behind(engine.deliver_notice, readiness.why_not, page)))
+        closing.push_async_callback(http.stop, HTTP_LAST_SECONDS)  # before the engine, to which it brings notices
     await _watch_health(rpc, readiness, closing)
     target = _target(settings.grpc_listen, port)
     return Process(settings, engine, rpc, methods, readiness, target, base_url, authenticator, closing)
@@ -295,7 +297,7 @@ async def _watch_health(rpc: RpcServer, readiness: Readiness, stack: AsyncExitSt
     async def look() -> None:
         reason = await readiness.why_not()
         if (not reason) != rpc.health.is_serving:
-            structlog.get_logger("paycore.serving").info("readiness changed", is_ready=not reason, reason=reason)
+            log.info("readiness changed", extra={"is_ready": not reason, "reason": reason})
             await rpc.health.say(is_serving=not reason)
 
     async def keep_looking() -> None:

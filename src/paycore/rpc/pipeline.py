@@ -6,6 +6,7 @@ stands in the log. gRPC calls it through `grpc_face`; HTTP with JSON will call t
 """
 
 import asyncio
+import logging
 import random
 import re
 import secrets
@@ -15,7 +16,6 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import structlog
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -30,6 +30,8 @@ from paycore.rpc.validate import Validator
 
 if TYPE_CHECKING:
     from paycore.engine import Engine
+
+log = logging.getLogger("paycore.rpc")
 
 MICROSECONDS: Final = 1_000_000
 CALL_SECONDS: Final = 30.0
@@ -263,5 +265,5 @@ class Pipeline:
 def bug_of_ours(rpc: str, error: Exception) -> Refused:
     """What is said of an exception that nobody expected: the log has everything under a number, the caller has the number."""
     error_id = secrets.token_hex(8)
-    structlog.get_logger("paycore.rpc").error("call failed", rpc=rpc, error_id=error_id, exc_info=error)
+    log.error("call failed", extra={"rpc": rpc, "error_id": error_id}, exc_info=error)
     return Refused(Reason.INTERNAL, "Something went wrong on our side.", error_id=error_id)
