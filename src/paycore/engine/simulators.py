@@ -84,6 +84,8 @@ class SimulatorServer:
                 pass
         except (BadRequest, asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError, TimeoutError):
             pass  # whoever called sent nonsense or went away
+        except asyncio.CancelledError:
+            pass  # we stop; asyncio's streams would complain about a task that was cancelled
         finally:
             self._visits.discard(task)
             writer.close()
