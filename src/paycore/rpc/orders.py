@@ -157,12 +157,12 @@ class OrderService:
     ) -> order_pb2.ResolveAnomalyResponse:
         remedy = word(REMEDIES, request.remedy)
         assert remedy is not None  # the proto's rules refuse the unspecified one
-        told = await call.engine.resolve_anomaly(
+        done = await call.engine.resolve_anomaly(
             call.app_id, request.anomaly_id, remedy, request.note, asked(call, request)
         )
-        anomaly = told.order.anomaly(request.anomaly_id)
         return order_pb2.ResolveAnomalyResponse(
-            anomaly=anomaly_message(told.order.order_id, anomaly) if anomaly else None, order=order_message(told.order)
+            anomaly=anomaly_message(done.order.order_id if done.order else "", done.anomaly),
+            order=order_message(done.order) if done.order else None,
         )
 
 

@@ -5,7 +5,6 @@ import binascii
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.message import Message
@@ -21,14 +20,14 @@ Mark = list[Any]
 """Where a page ended, as JSON values: enough to find the next one, whatever was added meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
 class Pages:
     """Makes page tokens with the first of the server's own keys, and reads those of any of them.
 
     A token is bound to the app, the method and the filters; the size of the page may change on the way.
     """
 
-    keys: tuple[bytes, ...]
+    def __init__(self, *keys: bytes) -> None:
+        self._keys = keys
 
     def size(self, request: Any) -> int:
         """How many rows to return; the proto's rules have bounded it already."""
@@ -44,7 +43,7 @@ class Pages:
             raise _forged() from None
         mac, content = sealed[:MAC_BYTES], sealed[MAC_BYTES:]
         told = _told(app_id, request, content)
-        if not any(hmac.compare_digest(mac, _mac(key, told)) for key in self.keys):
+        if not any(hmac.compare_digest(mac, _mac(key, told)) for key in self._keys):
             raise _forged()
         mark: Mark = json.loads(content)
         return mark
@@ -52,7 +51,7 @@ class Pages:
     def token(self, app_id: str, request: Message, mark: Mark) -> str:
         """The token that makes the next page begin behind this mark."""
         content = json.dumps(mark, separators=(",", ":")).encode()
-        mac = _mac(self.keys[0], _told(app_id, request, content))
+        mac = _mac(self._keys[0], _told(app_id, request, content))
         return base64.urlsafe_b64encode(mac + content).decode()
 
 

@@ -537,7 +537,7 @@ def asked(call: Call, request: Any) -> CallerRequest:
     return CallerRequest(RequestKey(call.app_id, call.method.name, request.request_id), canonical(request))
 
 
-CLIENT_OUTCOMES = {
+CLIENT_OUTCOMES: dict[int, str] = {
     number: name.removeprefix("CLIENT_OUTCOME_") for name, number in cashier_pb2.ClientOutcome.items() if number
 }
 

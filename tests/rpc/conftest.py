@@ -1,0 +1,32 @@
+"""A shop for each module's table of bad inputs, and one for each test that needs its own; on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.rpc.shop import Shop, open_shop
+from tests.support import postgres
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "postgresql"])
+async def market(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
+    """One shop for the whole module; its tests run on the module's loop and leave each other's orders alone."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('market') / 'paycore.sqlite'}"
+        async with open_shop(url) as shop:
+            yield shop
+        return
+    server: postgres.Server = request.getfixturevalue("pg_server")
+    with server.database() as url:
+        async with open_shop(url) as shop:
+            yield shop
+
+
+@pytest.fixture
+async def shop(store_url: str) -> AsyncIterator[Shop]:
+    """A shop of the test's own."""
+    async with open_shop(store_url) as shop:
+        yield shop
