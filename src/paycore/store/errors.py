@@ -107,27 +107,31 @@ def _of_postgres(error: psycopg.Error) -> StoreError:
 
 
 def _of_sqlite(error: sqlite3.Error) -> StoreError:
-    name = getattr(error, "sqlite_errorname", "") or ""
-    if name.startswith("SQLITE_CONSTRAINT_DATATYPE") or name in ("SQLITE_MISMATCH", "SQLITE_TOOBIG", "SQLITE_RANGE"):
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    kind = code & 0xFF  # the rest of a code says more
+    if code == _WRONG_TYPE or kind in (sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_RANGE):
         return StoreBroken(name)
-    if name.startswith("SQLITE_CONSTRAINT"):
-        return Conflict(_constraint_of_sqlite(str(error), name))
-    if name == "SQLITE_ERROR" or not name:
-        return StoreBroken(name or type(error).__name__)
+    if kind == sqlite3.SQLITE_CONSTRAINT:
+        return Conflict(_constraint_of_sqlite(str(error), code))
+    if kind in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE):
+        return StoreBroken(name)
     return StoreUnavailable(name)
 
 
+_WRONG_TYPE = sqlite3.SQLITE_CONSTRAINT | (12 << 8)
+"""SQLITE_CONSTRAINT_DATATYPE, which the sqlite3 module does not name yet."""
 _UNIQUE = re.compile(r"UNIQUE constraint failed: (.+)")
 _CHECK = re.compile(r"CHECK constraint failed: (\w+)")
 
 
-def _constraint_of_sqlite(text: str, name: str) -> str:
+def _constraint_of_sqlite(text: str, code: int) -> str:
     """SQLite names a CHECK; for what is unique it lists the columns, from which the name follows."""
     if found := _CHECK.match(text):
         return found[1]
     if found := _UNIQUE.match(text):
         return _UNIQUES.get(found[1], found[1])
-    return {"SQLITE_CONSTRAINT_FOREIGNKEY": "foreign_key", "SQLITE_CONSTRAINT_NOTNULL": "not_null"}.get(name, name)
+    return "foreign_key" if code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY else "not_null"
 
 
 def _uniques() -> Mapping[str, str]:

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 
-from paycore.core.order import Anomaly, AnomalyKind, AnomalyState, Order, OrderState, RefundState
+from paycore.core.order import AnomalyKind, AnomalyState, Order, OrderState, RefundState
 from paycore.store.records import Evidence, KeptEvidence, ListedAnomaly, ListedRefund, PageKey
 from paycore.store.rows import anomaly_of, refund_of
 from paycore.store.tables import AnomalyTable, EvidenceTable, OrderTable, RefundTable, table
@@ -90,19 +90,6 @@ class Reading(Telling):
         """The anomaly with this id, of an order or an orphan."""
         rows = self._ask(select(_ANOMALIES).where(_ANOMALIES.c.anomaly_id == anomaly_id))
         return _listed(rows[0]) if rows else None
-
-    def settle_orphan(self, anomaly: Anomaly) -> None:
-        """Keep a person's decision about an anomaly that belongs to no order."""
-        a = _ANOMALIES.c
-        mine = update(_ANOMALIES).where(a.anomaly_id == anomaly.anomaly_id, a.order_id.is_(None))
-        self._do(
-            mine.values(
-                state=anomaly.state.value,
-                resolved_at=anomaly.resolved_at,
-                remedy=None if anomaly.remedy is None else anomaly.remedy.value,
-                note=anomaly.note,
-            )
-        )
 
     def evidence_of(self, order_id: str) -> list[KeptEvidence]:
         """Everything that we were told about an order, in the order in which it first came."""

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from paycore.core.decide import Claim, ReferenceClaim
-from paycore.core.order import Anomaly, Order, Payment, Refund
+from paycore.core.order import Anomaly, AnomalyState, Order, Payment, Refund
 from paycore.store import sql
 from paycore.store.errors import STALE_GUARD, Conflict, LostClaim
 from paycore.store.records import Change, ChannelRefundKey, Evidence, ReferenceKey, RequestKey, StoredRequest
@@ -68,6 +68,7 @@ _MOVED_ORDERS = update(_ORDERS, _moving(ORDER_COLUMNS, "state"), ("order_id", "v
 _MOVED_PAYMENTS = update(_PAYMENTS, _moving(PAYMENT_COLUMNS, "state"), ("payment_id", "fence", "updated_at"))
 _MOVED_REFUNDS = update(_REFUNDS, _moving(REFUND_COLUMNS, "state"), ("refund_id", "fence", "updated_at"))
 _MOVED_ANOMALIES = update(_ANOMALIES, _moving(ANOMALY_COLUMNS, "opened_at", "note"), ("anomaly_id", "state"))
+_SETTLE_ORPHAN = update(_ANOMALIES, _moving(ANOMALY_COLUMNS, "opened_at", "note"), ("anomaly_id", "state", "number"))
 
 _FIND_REQUESTS = select_keyed(
     "requests AS r",
@@ -276,6 +277,11 @@ class Telling(Work):
         """Keep an anomaly that belongs to no order. The same one again is counted."""
         fixed = anomaly_fixed(anomaly, order_id=None, app_id=app_id, account_id=account_id, number=0)
         self._change_many(_SEE_ORPHAN, [(*fixed, *anomaly_moving(anomaly), 1, anomaly.opened_at)])
+
+    def settle_orphan(self, anomaly: Anomaly) -> None:
+        """Store what a person decided about an anomaly of no order. Raises Conflict unless it is such a one, and open."""
+        rows = [(*anomaly_moving(anomaly), anomaly.anomaly_id, AnomalyState.OPEN.value, 0)]
+        self._guarded(_SETTLE_ORPHAN, rows)
 
 
 # ---------------------------------------------------------------------------------------------- what changed
