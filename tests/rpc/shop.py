@@ -142,7 +142,7 @@ class Shop:
         content = json.loads(payment.action.steps[0].params_json)["content"]
         self.simulator.scan(content, self.clock.now())
 
-    def buy(self, payment: payment_pb2.Payment, *, amount_minor: int | None = None) -> str:
+    def buy(self, payment: payment_pb2.Payment, *, amount_minor: int) -> str:
         """Buy in the store, and return the signed receipt."""
         step = json.loads(payment.action.steps[0].params_json)
         return self.simulator.buy(

@@ -8,7 +8,7 @@ from paycore.core.refusals import Reason, Refused
 from paycore.rpc.pages import Pages
 from paycore.v1 import order_pb2, refund_pb2
 
-PAGES = Pages(b"k" * 32)
+PAGES = Pages((b"k" * 32,))
 MARK = [1_800_000_000_000_000, "or01"]
 
 
@@ -42,7 +42,7 @@ FORGED = {
     "longer": TOKEN + "AAAA",
     "not base64": "====",
     "empty content": "AAAAAAAAAAAAAAAAAAAAAA==",
-    "of another key": Pages(b"x" * 32).token("ap1", question(), MARK),
+    "of another key": Pages((b"x" * 32,)).token("ap1", question(), MARK),
     "of another app": PAGES.token("ap2", question(), MARK),
     "of other filters": PAGES.token("ap1", order_pb2.ListOrdersRequest(), MARK),
     "of another method": PAGES.token("ap1", refund_pb2.ListRefundsRequest(), MARK),
@@ -59,6 +59,6 @@ def test_any_other_token_is_refused(token: str) -> None:
 
 
 def test_a_token_outlives_the_rotation_of_the_key() -> None:
-    rotated = Pages(b"n" * 32, b"k" * 32)
+    rotated = Pages((b"n" * 32, b"k" * 32))
     assert rotated.mark("ap1", question(TOKEN)) == MARK
     assert rotated.token("ap1", question(), MARK) != TOKEN

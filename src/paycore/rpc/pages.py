@@ -26,7 +26,7 @@ class Pages:
     A token is bound to the app, the method and the filters; the size of the page may change on the way.
     """
 
-    def __init__(self, *keys: bytes) -> None:
+    def __init__(self, keys: tuple[bytes, ...]) -> None:
         self._keys = keys
 
     def size(self, request: Any) -> int:
