@@ -9,7 +9,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-from paycore.core.order import Order, Task
+from paycore.core.order import Order, Payment, Refund, Task
 from paycore.core.terms import SECOND
 from paycore.engine.clock import Clock
 from paycore.engine.tell import Run, Threads
@@ -136,5 +136,5 @@ class ClockWork:
 
 
 def _free_tasks(order: Order) -> Iterator[Task]:
-    rows = (order, *order.payments, *order.refunds)
+    rows: tuple[Order | Payment | Refund, ...] = (order, *order.payments, *order.refunds)
     return (row.task for row in rows if row.task is not None and row.task.leased_until is None)

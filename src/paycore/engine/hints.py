@@ -7,7 +7,8 @@ the transaction would make all commits queue behind one lock of the whole databa
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any
 
 import psycopg
 from sqlalchemy.engine import make_url
@@ -54,7 +55,7 @@ class Hints:
             self._moved[order.order_id] = order.version
         self._wake.set()
 
-    async def _again(self, work: Callable[[], "asyncio.Future[None]"]) -> None:
+    async def _again(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while True:
             try:
                 await work()

@@ -187,7 +187,7 @@ class Teller:
         while len(self._batches) < self._in_flight and (batch := self._gather()):
             task = asyncio.get_running_loop().create_task(self._write(batch))
             self._batches.add(task)
-            task.add_done_callback(self._batches.discard)
+            task.add_done_callback(self._batch_done)
 
     def _gather(self) -> list[_Waiting]:
         """Take what has gathered and is not about an order that is being written."""
@@ -227,7 +227,10 @@ class Teller:
             self._changed(written.changed)
         for waiting, answer in zip(batch, written.answers, strict=True):
             self._answer(waiting.answer, answer)
-        asyncio.get_running_loop().call_soon(self._start_batches)
+
+    def _batch_done(self, task: "asyncio.Task[None]") -> None:
+        self._batches.discard(task)
+        self._start_batches()
 
     def _answer(self, future: "asyncio.Future[Told]", answer: "Answer | BaseException") -> None:
         if isinstance(answer, Refused):
