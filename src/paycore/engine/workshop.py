@@ -10,6 +10,8 @@ T = TypeVar("T")
 THREADS = 4
 """How many pieces of one plugin's work run at once. With every one of them stuck the plugin is stuck; nothing else is."""
 
+IDLE_SECONDS = 5.0
+
 
 class Stuck(Exception):
     """The plugin's code did not come back in time, or every thread of it is still stuck from before."""
@@ -69,14 +71,23 @@ class ThreadWorkshop:
     def _hand_over(self, job: Callable[[], None]) -> None:
         with self._lock:
             self._busy += 1
+            self._jobs.put(job)
             if self._started < min(self._busy, self._threads):
                 self._started += 1
-                threading.Thread(target=self._work, name=f"plugin-{self._name}-{self._started}", daemon=True).start()
-        self._jobs.put(job)
+                threading.Thread(target=self._work, name=f"plugin-{self._name}", daemon=True).start()
 
     def _work(self) -> None:
+        """Do jobs; go home after a while without any."""
         while True:
-            self._jobs.get()()
+            try:
+                job = self._jobs.get(timeout=IDLE_SECONDS)
+            except queue.Empty:
+                with self._lock:
+                    if self._jobs.empty():
+                        self._started -= 1
+                        return
+                continue
+            job()
             with self._lock:
                 self._busy -= 1
 
