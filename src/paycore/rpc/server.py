@@ -1,6 +1,7 @@
 """The gRPC server: where it listens, with which certificates, and how it leaves."""
 
 import asyncio
+import errno
 import ipaddress
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -17,6 +18,9 @@ from paycore.rpc.policy import KIB, NOTICE_BYTES
 
 METADATA_BYTES: Final = 16 * KIB
 SECOND_MS: Final = 1000
+LINGER_SECONDS: Final = 0.3
+"""Clients whose stream has just ended come back at once; so long they are told why instead of being cut off."""
+
 LAST_SECONDS: Final = 0.5
 """For the last answers to be sent; who only watches our health is cut off after it."""
 
@@ -96,16 +100,20 @@ class RpcServer:
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> int:
-        """Listen, and return the port."""
+        """Listen, and return the port. Raises OSError when the address cannot be had."""
         shares = ("grpc.so_reuseport", int(self._listening.shares_port))
-        server = self._server = grpc.aio.server(handlers=self._handlers, options=(*OPTIONS, shares))
-        tls = self._listening.tls
-        if tls is None:
-            self.port = server.add_insecure_port(self._listening.address)
-        else:
-            self.port = server.add_secure_port(self._listening.address, _credentials(tls))
-        await server.start()
+        self._server = grpc.aio.server(handlers=self._handlers, options=(*OPTIONS, shares))
+        try:
+            self.port = self._bind(self._server)
+        except RuntimeError:  # gRPC's word for it; it has no better one
+            address = self._listening.address
+            raise OSError(errno.EADDRINUSE, "the address is not free or not ours", address) from None
+        await self._server.start()
         return self.port
+
+    def _bind(self, server: grpc.aio.Server) -> int:
+        tls, address = self._listening.tls, self._listening.address
+        return server.add_insecure_port(address) if tls is None else server.add_secure_port(address, _credentials(tls))
 
     async def drain(self, grace_seconds: float) -> None:
         """Leave politely: NOT_SERVING, refuse what is new, end the streams, wait for what is at work, then stop."""
@@ -113,6 +121,7 @@ class RpcServer:
         self._pipeline.drain.set()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._pipeline.limits.quiet(), grace_seconds)
+        await asyncio.sleep(LINGER_SECONDS)
         await self.stop()
 
     async def stop(self) -> None:
