@@ -87,6 +87,7 @@ class ClockWork:
     async def _turn(self) -> None:
         while True:
             self._wake.clear()
+            self._sleeps_until = self._clock.now() + FLOOR  # what comes while we look may be missed by the look
             try:
                 until = await self._take()
             except Exception as error:  # noqa: BLE001 - the clock goes on, whatever happens to one turn
@@ -95,7 +96,6 @@ class ClockWork:
             if until is not None:
                 self._sleeps_until = until
                 await self._clock.sleep_until(until, self._wake)
-                self._sleeps_until = 0
 
     async def _take(self) -> int | None:
         """Take what is due and start it. Returns when to look again; None for at once."""
