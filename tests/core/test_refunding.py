@@ -125,6 +125,11 @@ RULES: list[tuple[str, Callable[[], object], str]] = [
         PAID + "100-0-0 | r1 MERCHANT FAILED 60",
     ),
     (
+        "failed in answer to the send is asked about at once",
+        lambda: sent().learns(RefundFailed(NO)),
+        PAID + "100-60-0 | r1 MERCHANT PENDING 60 >QUERY_REFUND",
+    ),
+    (
         "failed by a notice is asked about",
         lambda: sent().learns(RefundProcessing()).learns(RefundFailed(NO), "NOTICE"),
         PAID + "100-60-0 | r1 MERCHANT PROCESSING 60 >QUERY_REFUND",

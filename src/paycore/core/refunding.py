@@ -166,7 +166,7 @@ def _reserving_heard(  # noqa: C901 - a dispatcher
         case RefundFailed(authenticated=True):
             if fact.via is Via.QUERY_REFUND or not asks:
                 return _end(order, replace(refund, failure=finding.failure), RefundState.FAILED, now)
-            return put_refund(order, _ask_now(refund, now), now)
+            return put_refund(order, _ask_now(refund, owns, now), now)
         case RefundRefused():
             return _refused(order, refund, fact, finding, owns, now)
         case RefundShort():
@@ -282,7 +282,7 @@ def _unanswered(order: Order, refund: Refund, fact: RefundHeard, owns: bool, ask
     """No answer, or one that nobody vouches for: it stays as it is; a send without an answer is unknown."""
     if not owns:
         hint = not isinstance(fact.finding, Unknown)
-        return put_refund(order, _ask_now(refund, now), now) if hint and asks else order
+        return put_refund(order, _ask_now(refund, owns, now), now) if hint and asks else order
     if fact.via is Via.REFUND and refund.state is not RefundState.ABNORMAL:
         refund = replace(refund, state=RefundState.UNKNOWN)
     return put_refund(order, again(refund, Verb.QUERY_REFUND if asks else Verb.REFUND, now, RETRY), now)
@@ -305,10 +305,10 @@ def _follow(order: Order, refund: Refund, owns: bool, asks: bool, now: int) -> O
     return put_refund(order, refund, now)
 
 
-def _ask_now(refund: Refund, now: int) -> Refund:
-    """Bring a query to now, unless somebody is at this refund already."""
+def _ask_now(refund: Refund, owns: bool, now: int) -> Refund:
+    """Bring a query to now, unless somebody else is at this refund already."""
     task = refund.task
-    if task is not None and task.leased_until is not None and task.leased_until > now:
+    if not owns and task is not None and task.leased_until is not None and task.leased_until > now:
         return refund
     return with_task(refund, Verb.QUERY_REFUND, now)
 
