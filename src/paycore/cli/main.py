@@ -11,7 +11,7 @@ from typing import Any
 import typer
 import typer.core
 
-from paycore.cli import accounts, anomalies, apps, calling, channels, doctor, master, migrating, orders
+from paycore.cli import accounts, anomalies, apps, calling, channels, doctor, master, migrating, orders, serving
 from paycore.cli.exits import ExitCode, Sorry, know
 from paycore.cli.options import JSON_WANTED, Json
 from paycore.cli.screen import Screen, clean, written
@@ -43,6 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("serve")(serving.serve)
 app.command("migrate")(migrating.migrate)
 app.add_typer(apps.app, name="apps")
 app.add_typer(accounts.app, name="accounts")

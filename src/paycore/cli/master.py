@@ -100,8 +100,9 @@ def _rotate(settings: Any, screen: Screen, *, drop_old: bool) -> None:
 
     with store_of(settings) as store:
         key_id = keyring_of(settings).key_id
+        path = _file(settings) if drop_old else None
         rewrapped = _rewrap(settings, store, screen)
-        dropped = drop_older_keys(_file(settings)) if drop_old else 0
+        dropped = drop_older_keys(path) if path else 0
         with store.write() as unit:
             note(unit, "master_key.rewrapped", key_id, detail=f"{rewrapped} rewrapped, {dropped} dropped")
     document = {"key_id": key_id, "rewrapped": rewrapped, "dropped": dropped}
@@ -115,7 +116,10 @@ def _rewrap(settings: Any, store: Store, screen: Screen) -> int:
 
 
 def _file(settings: Any) -> Path:
-    if settings.master_key_file is None:
+    """The file that the master key lies in, or would lie in."""
+    path: Path | None = settings.master_key_file
+    if path is None and settings.master_key is None:
+        path = settings.development_key_file
+    if path is None:
         raise Sorry("There is no master key file; name one, or set PAYCORE_MASTER_KEY_FILE.", ExitCode.USAGE)
-    path: Path = settings.master_key_file
     return path

@@ -90,14 +90,21 @@ def host_of(settings: Settings) -> Host:
     return Host.load(allow=settings.channels or None, deny=settings.channels_off)
 
 
-def keyring_of(settings: Settings) -> Keyring:
-    """The master keys. Raises NoMasterKey."""
+def keyring_of(settings: Settings, *, may_make: bool = False) -> Keyring:
+    """The master keys that a server with these settings would use. Raises NoMasterKey.
+
+    An SQLite database without one has its own in a file beside it; only those who may make that file at first use.
+    """
     from paycore.engine.keyring import NoMasterKey, open_keyring
 
-    text = settings.master_key.get_secret_value() if settings.master_key is not None else None
-    if text is None and settings.master_key_file is None:
+    if settings.master_key is not None:
+        return open_keyring(text=settings.master_key.get_secret_value())
+    if settings.master_key_file is not None:
+        return open_keyring(path=settings.master_key_file)
+    beside = settings.development_key_file
+    if beside is None:
         raise NoMasterKey("There is no master key; set PAYCORE_MASTER_KEY_FILE (make it by `paycore master-key make`).")
-    return open_keyring(text=text, path=settings.master_key_file)
+    return open_keyring(path=beside, make_if_missing=may_make)
 
 
 @contextmanager
@@ -110,7 +117,7 @@ def accounts_of(settings: Settings, store: Store) -> Iterator[Accounts]:
 
     memory, clock = Memory(store), SystemClock()
     try:
-        yield Accounts(memory, keyring_of(settings), host_of(settings), clock, SystemIds(clock))
+        yield Accounts(memory, keyring_of(settings, may_make=True), host_of(settings), clock, SystemIds(clock))
     finally:
         memory.close()
 

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from paycore.cli.exits import Sorry
@@ -16,6 +16,7 @@ from paycore.client import AsyncClient, Forbidden
 from paycore.v1 import anomaly_pb2, cashier_pb2, common_pb2, order_pb2, payment_pb2, refund_pb2
 
 if TYPE_CHECKING:
+    from paycore.cli.demo.clock import SkippingClock
     from paycore.cli.demo.narrator import Narrator
     from paycore.cli.demo.street import Street
 
@@ -27,6 +28,10 @@ PATIENCE_SECONDS = 20.0
 """How long a step may take before the demo says that it differs."""
 CHANNEL = "sandbox"
 CURRENCY = "CNY"
+EXPIRY_SECONDS = 65.0
+"""The shortest life that an order may be given is a minute."""
+LEFT_SECONDS = 2.0
+BEHIND_SECONDS = 5.0
 
 
 class Differs(Sorry):
@@ -40,7 +45,7 @@ class Stage:
     client: AsyncClient
     street: Street
     narrator: Narrator
-    expiry_seconds: float
+    clock: SkippingClock
 
 
 async def act(stage: Stage) -> None:
@@ -74,8 +79,11 @@ async def pay_in_an_app(stage: Stage) -> None:
         after = await stage.client.get_order(order.order_id)
         _expect(after.version == paid.version, "a claim of the phone changed an order that was paid")
     story = await stage.client.explain_order(order.order_id)
-    heard = next((entry.evidence for entry in reversed(story.entries) if entry.evidence), "")
-    narrator.good("PAID, because the channel said so.", order_id=order.order_id, evidence=heard)
+    told = next((entry for entry in story.entries if entry.evidence.startswith("notice")), None)
+    if told is None:
+        raise Differs("This differs from what was expected: no notice is kept as evidence.")
+    narrator.say(f"ExplainOrder: {told.who}: {told.what} ({told.evidence})", evidence=told.evidence)
+    narrator.good("PAID, because the channel said so.", order_id=order.order_id)
 
 
 async def pay_by_code(stage: Stage) -> order_pb2.Order:
@@ -122,17 +130,23 @@ async def let_expire(stage: Stage) -> order_pb2.Order:
     """Nobody pays: at its expiry the order is closed, at the channel too."""
     narrator = stage.narrator
     narrator.open("expiry", "An order that nobody pays")
-    seconds = stage.expiry_seconds
-    order = await _create(stage, "DEMO-LATE", 8_80, "Umbrella", expires_in_seconds=seconds)
+    order = await _create(stage, "DEMO-LATE", 8_80, "Umbrella", expires_in_seconds=EXPIRY_SECONDS)
     async with _stream(stage, order, "late") as stream:
         payment = await _pay(stage, order, "qr", face="pc")
-        narrator.say(f"Its code is shown, nobody scans it; it expires after {seconds:g} s.", expires_in_seconds=seconds)
-        closed = await stream.until(
-            "CLOSED", lambda now: now.state == Order.STATE_CLOSED, seconds=seconds + PATIENCE_SECONDS
+        _code(payment)
+        skipped = EXPIRY_SECONDS - LEFT_SECONDS
+        narrator.say("Its code is shown and nobody scans it.")
+        narrator.say(f"The demo's clock skips {skipped:g} s, {LEFT_SECONDS:g} s are left.", skipped_seconds=skipped)
+        narrator.say(
+            f"The channel's clock goes {BEHIND_SECONDS:g} s behind: at the expiry it will still say “waiting”."
         )
+        stage.street.fall_behind(BEHIND_SECONDS)
+        stage.clock.skip(skipped)
+        closed = await stream.until("CLOSED", lambda now: now.state == Order.STATE_CLOSED)
     _expect(closed.close_reason == Order.CLOSE_REASON_EXPIRED, "it was closed for another reason than its expiry")
     state, calls = stage.street.trade_state(payment.payment_id), stage.street.calls_about(payment.payment_id)
     _expect(state == "CLOSED", f"the channel's own books still say {state}")
+    _expect(calls[-2:] == ["trades/query", "trades/close"], f"the channel was asked {calls}")
     narrator.good(
         f"CLOSED here and at the channel, which was asked: {', '.join(calls)}.", order_id=order.order_id, calls=calls
     )
@@ -173,7 +187,7 @@ async def _create(
 ) -> order_pb2.Order:
     expire_time = None
     if expires_in_seconds is not None:
-        expire_time = datetime.now(UTC) + timedelta(seconds=expires_in_seconds)
+        expire_time = datetime.fromtimestamp(stage.clock.now() / 1_000_000 + expires_in_seconds, UTC)
     order = await stage.client.create_order(
         merchant_order_no=number, amount_minor=amount_minor, currency=CURRENCY, subject=subject, expire_time=expire_time
     )
@@ -256,12 +270,10 @@ class _Stream:
         else:
             self._stage.narrator.snapshot(self._tag, message.snapshot)
 
-    async def until(
-        self, what: str, holds: Callable[[order_pb2.Order], bool], *, seconds: float = PATIENCE_SECONDS
-    ) -> order_pb2.Order:
+    async def until(self, what: str, holds: Callable[[order_pb2.Order], bool]) -> order_pb2.Order:
         """The order, once this holds for it and the stream has told all of it. Raises Differs when it takes too long."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while not self.reading.done():
                     self._news.clear()
                     order = await self._stage.client.get_order(self._order_id)
@@ -271,7 +283,7 @@ class _Stream:
                 await self.reading
         state = Order.State.Name((await self._stage.client.get_order(self._order_id)).state).removeprefix("STATE_")
         raise Differs(
-            f"This differs from what was expected: {what} was not seen in {seconds:g} s; the order is {state}."
+            f"This differs from what was expected: {what} was not seen in {PATIENCE_SECONDS:g} s; the order is {state}."
         )
 
 

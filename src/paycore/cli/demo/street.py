@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from paycore.cli.exits import ExitCode, Sorry
 
 if TYPE_CHECKING:
+    from paycore.cli.demo.clock import BehindClock
     from paycore.v1 import common_pb2
 
 CHANNEL = "sandbox"
@@ -16,9 +17,10 @@ CHANNEL = "sandbox"
 class Street:
     """People who pay. `look` tells whoever delivers the simulator's notices that there may be one."""
 
-    def __init__(self, simulator: Any, now: Callable[[], int], look: Callable[[], None]) -> None:
+    def __init__(self, simulator: Any, clock: BehindClock, look: Callable[[], None]) -> None:
         self._simulator = simulator
-        self._now = now
+        self._clock = clock
+        self._now = clock.now
         self._look = look
         simulator.books.refund_delay = 1_500_000
 
@@ -40,6 +42,10 @@ class Street:
         """Money that was under way when the trade was closed arrives all the same."""
         self._simulator.pay(payment_id, self._now(), even_if_over=True)
         self._look()
+
+    def fall_behind(self, seconds: float) -> None:
+        """From now on the channel's clock is so much behind ours."""
+        self._clock.behind = round(seconds * 1_000_000)
 
     def trade_state(self, payment_id: str) -> str:
         """How the trade stands in the channel's own books."""
