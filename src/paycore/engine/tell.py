@@ -2,7 +2,8 @@
 
 A batch is one function call in a worker thread, with a fixed number of statements however many facts it holds. Facts of
 one order fold in turn; facts of an order that is being written wait for the next batch. A fact that is refused refuses
-its own teller only. When the batch meets somebody else's change it is told again, one fact at a time.
+its own teller only. When a batch cannot be stored as a whole (somebody else changed something, or the store cannot hold
+one of its facts) it is told again, one fact at a time.
 """
 
 import asyncio
@@ -10,16 +11,16 @@ import json
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Protocol, TypeVar
 
 from paycore.core.decide import Decision, decide
 from paycore.core.facts import Fact, OrderAsked, RefundAsked
-from paycore.core.order import Order
+from paycore.core.order import Order, Refund
 from paycore.core.refusals import Reason, Refused
 from paycore.engine.clock import Clock
+from paycore.engine.reader import Reader
+from paycore.engine.threads import Run, Threads, failure
 from paycore.store import (
     Change,
     Conflict,
@@ -28,18 +29,21 @@ from paycore.store import (
     RequestKey,
     Store,
     StoredRequest,
+    StoreError,
     StoreUnavailable,
     Unit,
 )
 
-log = logging.getLogger("paycore.engine.tell")
+__all__ = ["Meter", "Reader", "Run", "Teller", "Telling", "Threads", "Told", "conflict", "failure"]
 
-T = TypeVar("T")
+log = logging.getLogger("paycore.engine.tell")
 
 MAX_BATCH = 256
 """The most facts of one transaction: enough to share its cost, few enough to answer soon."""
-MAX_WAITING = 20_000
+MAX_WAITING = 10_000
 """The most facts that wait; more are turned away, so that a slow database is felt at the door."""
+IN_FLIGHT = 3
+"""How many batches PostgreSQL is given at once. SQLite has one writer, so it gets one."""
 TRIES = 5
 """How often one fact alone is told when it meets the changes of others."""
 
@@ -49,7 +53,7 @@ class Telling:
     """A fact on its way: about which order, on whose behalf, under which request.
 
     `app_id` set: the order must be this app's, or it does not exist. `canonical` is the request's content, so that the
-    same request_id with other content can be told apart.
+    same request_id with other content can be told apart. `evidence` is kept even if the fact is refused.
     """
 
     order_id: str
@@ -69,26 +73,6 @@ class Told:
     is_replay: bool = False
 
 
-class Run(Protocol):
-    """Runs a piece of blocking work beside the loop. A simulation runs it where it stands."""
-
-    async def __call__(self, work: Callable[[], T], /) -> T: ...
-
-
-class Threads:
-    """Runs work in a few threads of its own."""
-
-    def __init__(self, count: int, name: str) -> None:
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
-
-    async def __call__(self, work: Callable[[], T], /) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-
-    def close(self) -> None:
-        """Wait for the work under way and take no more."""
-        self._pool.shutdown(wait=True)
-
-
 @dataclass(slots=True)
 class Meter:
     """What the teller counts; the metrics page reads it."""
@@ -97,19 +81,30 @@ class Meter:
     facts: int = 0
     refused: int = 0
     one_by_one: int = 0
+    """Batches that had to be told one fact at a time."""
     unavailable: int = 0
+    """Facts that were answered with STORE_UNAVAILABLE."""
     seconds: float = 0.0
 
 
-Answer = Told | Refused
-Changed = Callable[[Sequence[Order]], None]
-"""Is called on the loop with every order that a commit changed."""
+Heard = Callable[[Sequence[Order]], None]
+"""Is called on the loop, after a commit, with orders that it stored."""
+Answer = Told | Exception
+"""What one teller gets; an exception is raised to it."""
 
 
-@dataclass(slots=True, eq=False)
+def _nobody(orders: Sequence[Order]) -> None:
+    """Hears nothing."""
+
+
 class _Waiting:
-    telling: Telling
-    answer: "asyncio.Future[Told]" = field(repr=False)
+    """One teller that waits for its answer."""
+
+    __slots__ = ("answer", "telling")
+
+    def __init__(self, telling: Telling, answer: "asyncio.Future[Told]") -> None:
+        self.telling = telling
+        self.answer = answer
 
     @property
     def keys(self) -> tuple[object, ...]:
@@ -124,29 +119,37 @@ class _Waiting:
 
 
 class Teller:
-    """Takes facts and answers with the order as it stands once they are committed."""
+    """Takes facts and answers with the order as it stands once they are committed.
+
+    `changed` hears of the orders that have new events, `written` of every order whose rows changed at all (a task that
+    was brought forward announces nothing).
+    """
 
     def __init__(
         self,
         store: Store,
         clock: Clock,
         *,
-        changed: Changed = lambda orders: None,
+        changed: Heard = _nobody,
+        written: Heard = _nobody,
         run: Run | None = None,
         max_batch: int = MAX_BATCH,
+        max_waiting: int = MAX_WAITING,
         in_flight: int | None = None,
     ) -> None:
-        self._store = store
-        self._clock = clock
         self._changed = changed
-        self._in_flight = in_flight or (1 if store.dialect == "sqlite" else 3)
+        self._written = written
+        self._scribe = _Scribe(store, clock)
+        self._in_flight = in_flight or (1 if store.dialect == "sqlite" else IN_FLIGHT)
         self._threads = Threads(self._in_flight, "teller") if run is None else None
         self._run: Run = run or self._threads  # type: ignore[assignment]
         self._max_batch = max_batch
+        self._max_waiting = max_waiting
         self._waiting: deque[_Waiting] = deque()
         self._busy_keys: set[object] = set()
         self._batches: set[asyncio.Task[None]] = set()
         self._is_scheduled = False
+        self._is_closed = False
         self.meter = Meter()
 
     async def tell(self, telling: Telling) -> Told:
@@ -156,21 +159,29 @@ class Teller:
         cannot be reached; in the last case it may have been stored, and telling it again is safe. A teller who stops
         waiting stops nothing.
         """
-        if len(self._waiting) >= MAX_WAITING:
+        if self._is_closed:
+            raise Refused(Reason.SHUTTING_DOWN, "The server is shutting down.", retry_after_seconds=1.0)
+        if len(self._waiting) >= self._max_waiting:
             raise Refused(Reason.RATE_LIMITED, "The server has too much to write.", retry_after_seconds=1.0)
         answer: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(telling, answer))
         self._schedule()
         return await answer
 
+    @property
+    def waiting(self) -> int:
+        """How many facts wait for their batch."""
+        return len(self._waiting)
+
     async def drain(self) -> None:
         """Return when everything that was told is written."""
         while self._batches or self._waiting:
             self._start_batches()
-            await asyncio.gather(*self._batches)
+            await asyncio.wait(self._batches)
 
     def close(self) -> None:
         """Take no more work. Call `drain` first."""
+        self._is_closed = True
         if self._threads is not None:
             self._threads.close()
 
@@ -184,105 +195,149 @@ class Teller:
 
     def _start_batches(self) -> None:
         self._is_scheduled = False
-        while len(self._batches) < self._in_flight and (batch := self._gather()):
+        while self._waiting and len(self._batches) < self._in_flight and (batch := self._gather()):
             task = asyncio.get_running_loop().create_task(self._write(batch))
             self._batches.add(task)
             task.add_done_callback(self._batch_done)
 
+    def _batch_done(self, task: "asyncio.Task[None]") -> None:
+        self._batches.discard(task)
+        self._start_batches()
+
     def _gather(self) -> list[_Waiting]:
         """Take what has gathered and is not about an order that is being written."""
+        if self._in_flight == 1:
+            return [self._waiting.popleft() for _ in range(min(len(self._waiting), self._max_batch))]
         batch: list[_Waiting] = []
-        stay: deque[_Waiting] = deque()
-        mine: set[object] = set()
-        held = set(self._busy_keys)
+        stay: list[_Waiting] = []
+        held, mine = set(self._busy_keys), set[object]()
         while self._waiting and len(batch) < self._max_batch:
             waiting = self._waiting.popleft()
             keys = waiting.keys
-            if held and any(key in held for key in keys):
-                held.update(keys)  # those behind it keep their turn
+            if held.isdisjoint(keys):
+                batch.append(waiting)
+                mine.update(keys)
+            else:
                 stay.append(waiting)
-                continue
-            mine.update(keys)
-            batch.append(waiting)
-        stay.extend(self._waiting)
-        self._waiting = stay
+                held.update(keys)  # those behind it keep their turn
+        self._waiting.extendleft(reversed(stay))
         self._busy_keys |= mine
         return batch
 
     async def _write(self, batch: list[_Waiting]) -> None:
         began = perf_counter()
         try:
-            written = await self._run(lambda: self._write_all([waiting.telling for waiting in batch]))
-        except BaseException as error:
-            written = _Written([failure(error)] * len(batch), [])
-            if not isinstance(error, Exception):
-                raise
+            written = await self._run(lambda: self._scribe.write([waiting.telling for waiting in batch]))
+        except Exception as error:  # noqa: BLE001 - every teller is answered, whatever happened
+            written = _Written([error] * len(batch))
+        except BaseException:
+            for waiting in batch:
+                waiting.answer.cancel()
+            raise
         finally:
             for waiting in batch:
                 self._busy_keys.difference_update(waiting.keys)
         self.meter.batches += 1
         self.meter.facts += len(batch)
+        self.meter.one_by_one += written.was_one_by_one
         self.meter.seconds += perf_counter() - began
-        if written.changed:
-            self._changed(written.changed)
         for waiting, answer in zip(batch, written.answers, strict=True):
             self._answer(waiting.answer, answer)
+        self._spread(written)
 
-    def _batch_done(self, task: "asyncio.Task[None]") -> None:
-        self._batches.discard(task)
-        self._start_batches()
-
-    def _answer(self, future: "asyncio.Future[Told]", answer: "Answer | BaseException") -> None:
+    def _answer(self, future: "asyncio.Future[Told]", answer: Answer) -> None:
         if isinstance(answer, Refused):
             self.meter.refused += 1
+        elif isinstance(answer, StoreUnavailable):
+            self.meter.unavailable += 1
         if future.done():
             return
         if isinstance(answer, Told):
             future.set_result(answer)
         else:
-            future.set_exception(answer)
+            future.set_exception(failure(answer))
 
-    # ------------------------------------------------------------------------------------ in the worker thread
-
-    def _write_all(self, tellings: list[Telling]) -> "_Written":
-        try:
-            return self._transact(tellings)
-        except (Conflict, LostClaim):
-            self.meter.one_by_one += 1
-        written = _Written([], [])
-        for telling in tellings:
-            answers, changed = self._alone(telling)
-            written.answers.append(answers)
-            written.changed.extend(changed)
-        return written
-
-    def _alone(self, telling: Telling) -> "tuple[Answer | BaseException, list[Order]]":
-        for _ in range(TRIES):
+    def _spread(self, written: "_Written") -> None:
+        """Say what was stored. Whoever listens is only early: what it misses it finds by itself."""
+        for heard, orders in ((self._changed, written.changed), (self._written, written.orders)):
             try:
-                written = self._transact([telling])
-                return written.answers[0], written.changed
-            except Conflict:
-                continue
-            except LostClaim:
-                return _used(), []
-            except Exception as error:  # noqa: BLE001 - it is this teller's answer
-                return failure(error), []
-        text = "Others changed the same thing at the same time."
-        return Refused(Reason.CONFLICT_RETRY, text, retry_after_seconds=0.1), []
+                if orders:
+                    heard(orders)
+            except Exception:
+                log.exception("what was stored could not be spread")
 
-    def _transact(self, tellings: list[Telling]) -> "_Written":
-        """Decide and store these facts in one transaction. Nothing is answered before it is committed."""
-        with self._store.write() as unit:
-            desk = _Batch(unit, self._clock.now())
-            answers = desk.tell(tellings)
-            desk.save()
-        return _Written(answers, desk.changed)
+
+# ---------------------------------------------------------------------------------------------- in the worker thread
 
 
 @dataclass(slots=True)
 class _Written:
-    answers: "list[Answer | BaseException]"
-    changed: list[Order]
+    """What one batch came to."""
+
+    answers: list[Answer] = field(default_factory=list)
+    changed: list[Order] = field(default_factory=list)
+    """The orders that have new events, as they are now."""
+    orders: list[Order] = field(default_factory=list)
+    """The orders whose rows changed."""
+    was_one_by_one: bool = False
+
+
+class _Scribe:
+    """Writes batches. Runs in worker threads and keeps nothing from one batch to the next."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def write(self, tellings: Sequence[Telling]) -> _Written:
+        """Decide and store these facts. Raises StoreUnavailable when nothing is known about any of them."""
+        try:
+            return self._transact(tellings)
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            log.info("a batch of %d is told one fact at a time: %s", len(tellings), error.code)
+        except Exception:
+            log.exception("a batch of %d is told one fact at a time", len(tellings))
+        return self._one_by_one(tellings)
+
+    def _one_by_one(self, tellings: Sequence[Telling]) -> _Written:
+        """Each fact in its own transaction, so that only the one that cannot be stored fails."""
+        written = _Written(was_one_by_one=True)
+        for number, telling in enumerate(tellings):
+            try:
+                one = self._alone(telling)
+            except StoreUnavailable as error:  # those behind it would only wait for the same
+                written.answers += [error] * (len(tellings) - number)
+                break
+            written.answers += one.answers
+            written.changed += one.changed
+            written.orders += one.orders
+        return written
+
+    def _alone(self, telling: Telling) -> _Written:
+        for _ in range(TRIES):
+            try:
+                return self._transact([telling])
+            except Conflict:
+                continue
+            except LostClaim:
+                return _Written([Refused(Reason.EVIDENCE_USED, "A reference belongs to another payment.")])
+            except StoreUnavailable:
+                raise
+            except Exception as error:
+                log.exception("a fact could not be stored")
+                return _Written([error])
+        text = "Others changed the same thing at the same time."
+        return _Written([Refused(Reason.CONFLICT_RETRY, text, retry_after_seconds=0.1)])
+
+    def _transact(self, tellings: Sequence[Telling]) -> _Written:
+        """Decide and store these facts in one transaction. Nothing is answered before it is committed."""
+        with self._store.write() as unit:
+            batch = _Batch(unit, self._clock.now())
+            written = batch.tell(tellings)
+            batch.save()
+        return written
 
 
 class _Batch:
@@ -297,66 +352,59 @@ class _Batch:
         self._requests: dict[RequestKey, StoredRequest] = {}
         self._new_requests: list[StoredRequest] = []
         self._numbers: dict[tuple[str, str], str] = {}
-        self._refund_numbers: dict[tuple[str, str], str] = {}
         self._evidence: list[Evidence] = []
 
-    @property
-    def changed(self) -> list[Order]:
-        """The orders that this batch changed, as they are now."""
-        return [self._orders[order_id] for order_id, told in self._decisions.items() if any(d.events for d in told)]
-
-    def tell(self, tellings: list[Telling]) -> "list[Answer | BaseException]":
+    def tell(self, tellings: Sequence[Telling]) -> _Written:
+        """Decide every fact, each upon what those before it left."""
         self._look_up(tellings)
-        return [self._tell(telling) for telling in tellings]
+        answers = [self._tell(telling) for telling in tellings]
+        moved = [order_id for order_id in self._decisions if self._orders[order_id] is not self._loaded.get(order_id)]
+        return _Written(
+            answers,
+            changed=[self._orders[i] for i in moved if any(decision.events for decision in self._decisions[i])],
+            orders=[self._orders[i] for i in moved],
+        )
 
     def save(self) -> None:
-        """Store everything that was decided."""
-        self._unit.save(
-            [
-                Change(
-                    before=self._loaded.get(order_id),
-                    after=self._orders[order_id],
-                    events=tuple(event for decision in told for event in decision.events),
-                    claims=tuple(claim for decision in told for claim in decision.claims),
-                )
-                for order_id, told in self._decisions.items()
-            ]
-        )
+        """Store everything that was decided. Rows go in the order of their numbers, so that two writers never cross."""
+        changes = [
+            Change(
+                before=self._loaded.get(order_id),
+                after=self._orders[order_id],
+                events=tuple(event for decision in told for event in decision.events),
+                claims=tuple(claim for decision in told for claim in decision.claims),
+            )
+            for order_id, told in self._decisions.items()
+        ]
+        changes.sort(key=lambda change: (change.after.app_id, change.after.merchant_order_no, change.after.order_id))
+        self._unit.save(changes)
         if self._new_requests:
             self._unit.put_requests(self._new_requests)
         if self._evidence:
             self._unit.put_evidence(self._evidence)
 
-    def _look_up(self, tellings: list[Telling]) -> None:
+    def _look_up(self, tellings: Sequence[Telling]) -> None:
         """Everything that the facts need to know, in a fixed number of statements."""
         keys = [telling.request for telling in tellings if telling.request is not None]
         if keys:
             self._requests = self._unit.find_requests(keys)
-        pairs = [
-            (fact.app_id, fact.merchant_order_no)
-            for fact in _facts(tellings)
-            if isinstance(fact, OrderAsked) and fact.merchant_order_no
-        ]
-        if pairs:
-            self._numbers = self._unit.orders_by_number(pairs)
-        refunds = [
-            (telling.order_id, telling.fact.merchant_refund_no)
-            for telling in tellings
-            if isinstance(telling.fact, RefundAsked) and telling.fact.merchant_refund_no
-        ]
-        if refunds:
-            self._refund_numbers = self._unit.refunds_by_number(refunds)
-        wanted = {telling.order_id for telling in tellings if not isinstance(telling.fact, OrderAsked)}
-        wanted.update(stored.order_id for stored in self._requests.values())
-        wanted.update(self._numbers.values())
+        wanted = {stored.order_id for stored in self._requests.values()}
+        numbers = set()
+        for telling in tellings:
+            if isinstance(telling.fact, OrderAsked) and telling.fact.merchant_order_no:
+                numbers.add((telling.fact.app_id, telling.fact.merchant_order_no))
+            else:
+                wanted.add(telling.order_id)
+        if numbers:
+            self._numbers = self._unit.orders_by_number(numbers)
+            wanted.update(self._numbers.values())
         if wanted:
-            self._loaded = self._unit.load(sorted(wanted), lock=True)
+            self._loaded = self._unit.load(wanted, lock=True)
             self._orders = dict(self._loaded)
 
-    def _tell(self, telling: Telling) -> "Answer | BaseException":
+    def _tell(self, telling: Telling) -> Answer:
         try:
-            same = self._replayed(telling) or self._same_number(telling)
-            return same or self._decide(telling)
+            return self._replayed(telling) or self._same_number(telling) or self._decide(telling)
         except Refused as refused:
             return refused
         except Exception as error:
@@ -364,56 +412,58 @@ class _Batch:
             return error
 
     def _replayed(self, telling: Telling) -> Told | None:
+        """The answer to a request that was answered before: its object as it stands now."""
         stored = self._requests.get(telling.request) if telling.request is not None else None
         if stored is None:
             return None
         if stored.canonical != telling.canonical:
             raise conflict(Reason.IDEMPOTENCY_CONFLICT, stored.canonical, telling.canonical)
+        self._evidence += telling.evidence
         return Told(self._orders[stored.order_id], stored.subject_id, is_replay=True)
 
     def _same_number(self, telling: Telling) -> Told | None:
         """The caller's own number is a natural key: the same content is the same object, other content a conflict."""
         fact = telling.fact
         if isinstance(fact, OrderAsked):
-            order_id = self._numbers.get((fact.app_id, fact.merchant_order_no)) if fact.merchant_order_no else None
-            if order_id is None:
+            order = self._known(fact)
+            if order is None:
                 return None
-            order = self._orders[order_id]
             _refuse_other(Reason.ORDER_NO_CONFLICT, _differing_order(order, fact))
-            return self._remember(telling, Told(order, order_id, is_replay=True))
-        if isinstance(fact, RefundAsked) and fact.merchant_refund_no:
-            refund_id = self._refund_numbers.get((telling.order_id, fact.merchant_refund_no))
-            refund_order = self._owned(telling) if refund_id is not None else None
-            refund = refund_order.refund(refund_id) if refund_order is not None and refund_id is not None else None
-            if refund is None or refund_order is None:
+            subject_id = order.order_id
+        elif isinstance(fact, RefundAsked) and fact.merchant_refund_no:
+            order = self._owned(telling)
+            refund = next((r for r in order.refunds if r.merchant_refund_no == fact.merchant_refund_no), None)
+            if refund is None:
                 return None
-            differing = [
-                name
-                for name, is_same in (
-                    ("amount", (refund.amount_minor, refund.currency) == (fact.amount_minor, fact.currency)),
-                    ("reason", refund.reason == fact.reason),
-                    ("payment_id", fact.payment_id in (None, refund.payment_id)),
-                )
-                if not is_same
-            ]
-            _refuse_other(Reason.REFUND_NO_CONFLICT, differing)
-            return self._remember(telling, Told(refund_order, refund.refund_id, is_replay=True))
-        return None
+            _refuse_other(Reason.REFUND_NO_CONFLICT, _differing_refund(refund, fact))
+            subject_id = refund.refund_id
+        else:
+            return None
+        self._evidence += telling.evidence
+        return self._remember(telling, Told(order, subject_id, is_replay=True))
 
-    def _decide(self, telling: Telling) -> "Answer":
+    def _known(self, fact: OrderAsked) -> Order | None:
+        """The order that is asked for, if it is there already."""
+        if fact.merchant_order_no:
+            return self._orders.get(self._numbers.get((fact.app_id, fact.merchant_order_no), ""))
+        return self._orders.get(fact.order_id)
+
+    def _decide(self, telling: Telling) -> Answer:
         fact = telling.fact
-        order = self._orders.get(telling.order_id) if isinstance(fact, OrderAsked) else self._owned(telling)
+        order = None if isinstance(fact, OrderAsked) else self._owned(telling)
+        if order is not None:
+            self._evidence += telling.evidence  # what was learnt is kept, whatever the rules say to it
         decision = decide(order, fact, self._now)
         after = decision.order
         self._orders[after.order_id] = after
         self._decisions.setdefault(after.order_id, []).append(decision)
-        self._evidence.extend(telling.evidence)
-        if isinstance(fact, OrderAsked) and fact.merchant_order_no:
-            self._numbers[fact.app_id, fact.merchant_order_no] = after.order_id
-        if isinstance(fact, RefundAsked) and fact.merchant_refund_no:
-            self._refund_numbers[after.order_id, fact.merchant_refund_no] = decision.subject_id
-        told = self._remember(telling, Told(after, decision.subject_id))
-        return told if decision.refusal is None else decision.refusal
+        if isinstance(fact, OrderAsked):
+            self._evidence += telling.evidence
+            if fact.merchant_order_no:
+                self._numbers[fact.app_id, fact.merchant_order_no] = after.order_id
+        if decision.refusal is not None:
+            return decision.refusal  # and not remembered: the same request is refused in the same way again
+        return self._remember(telling, Told(after, decision.subject_id))
 
     def _owned(self, telling: Telling) -> Order:
         order = self._orders.get(telling.order_id)
@@ -433,26 +483,34 @@ class _Batch:
 # ---------------------------------------------------------------------------------------------- sameness
 
 
-def _facts(tellings: Iterable[Telling]) -> Iterable[Fact]:
-    return (telling.fact for telling in tellings)
-
-
 def _differing_order(order: Order, fact: OrderAsked) -> list[str]:
-    details = order.details
+    if (order.amount_minor, order.currency) == (fact.amount_minor, fact.currency) and order.details == fact.details:
+        return []
+    old, new = order.details, fact.details
     pairs = (
         ("amount", (order.amount_minor, order.currency), (fact.amount_minor, fact.currency)),
-        ("subject", details.subject, fact.details.subject),
-        ("description", details.description, fact.details.description),
-        ("line_items", details.items, fact.details.items),
-        ("metadata", dict(details.metadata), dict(fact.details.metadata)),
-        ("return_url", details.return_url, fact.details.return_url),
+        ("subject", old.subject, new.subject),
+        ("description", old.description, new.description),
+        ("line_items", old.items, new.items),
+        ("metadata", dict(old.metadata), dict(new.metadata)),
+        ("return_url", old.return_url, new.return_url),
     )
-    return [name for name, old, new in pairs if old != new]
+    return [name for name, before, after in pairs if before != after]
 
 
-def _refuse_other(reason: Reason, differing: Sequence[str]) -> None:
-    if differing:
-        raise Refused(reason, "The number was used with other content.", fields=tuple(differing))
+def _differing_refund(refund: Refund, fact: RefundAsked) -> list[str]:
+    pairs = (
+        ("amount", (refund.amount_minor, refund.currency), (fact.amount_minor, fact.currency)),
+        ("reason", refund.reason, fact.reason),
+        ("payment_id", refund.payment_id, fact.payment_id or refund.payment_id),
+    )
+    return [name for name, before, after in pairs if before != after]
+
+
+def _refuse_other(reason: Reason, differing: Iterable[str]) -> None:
+    fields = tuple(differing)
+    if fields:
+        raise Refused(reason, "The number was used with other content.", fields=fields)
 
 
 def conflict(reason: Reason, stored: bytes, given: bytes) -> Refused:
@@ -460,79 +518,3 @@ def conflict(reason: Reason, stored: bytes, given: bytes) -> Refused:
     before, after = json.loads(stored or b"{}"), json.loads(given or b"{}")
     fields = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     return Refused(reason, "The request_id was used for a request with other content.", fields=tuple(fields))
-
-
-def _used() -> Refused:
-    return Refused(Reason.EVIDENCE_USED, "A reference belongs to another payment.")
-
-
-def failure(error: BaseException) -> BaseException:
-    """What the tellers of a batch that was not written are answered."""
-    if isinstance(error, StoreUnavailable):
-        text = "The database cannot be reached at the moment."
-        return Refused(Reason.STORE_UNAVAILABLE, text, retry_after_seconds=1.0)
-    return error
-
-
-# ---------------------------------------------------------------------------------------------- reading
-
-
-class Reader:
-    """Loads orders; those who ask in the same moment share one statement."""
-
-    def __init__(self, store: Store, *, run: Run | None = None, threads: int = 2) -> None:
-        self._store = store
-        self._threads = Threads(threads, "reader") if run is None else None
-        self._run: Run = run or self._threads  # type: ignore[assignment]
-        self._slots = threads
-        self._waiting: dict[str, list[asyncio.Future[Order | None]]] = {}
-        self._reads: set[asyncio.Task[None]] = set()
-        self._is_scheduled = False
-
-    async def load(self, order_id: str) -> Order | None:
-        """The order as it stands, or None. Raises Refused when the store cannot be reached."""
-        answer: asyncio.Future[Order | None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(order_id, []).append(answer)
-        self._schedule()
-        return await answer
-
-    def close(self) -> None:
-        """Take no more work."""
-        if self._threads is not None:
-            self._threads.close()
-
-    def _schedule(self) -> None:
-        if not self._is_scheduled and len(self._reads) < self._slots:
-            self._is_scheduled = True
-            asyncio.get_running_loop().call_soon(self._start)
-
-    def _start(self) -> None:
-        self._is_scheduled = False
-        if not self._waiting or len(self._reads) >= self._slots:
-            return
-        batch, self._waiting = self._waiting, {}
-        task = asyncio.get_running_loop().create_task(self._read(batch))
-        self._reads.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: "asyncio.Task[None]") -> None:
-        self._reads.discard(task)
-        if self._waiting:
-            self._schedule()
-
-    async def _read(self, batch: "dict[str, list[asyncio.Future[Order | None]]]") -> None:
-        def load() -> dict[str, Order]:
-            with self._store.read() as unit:
-                return unit.load(sorted(batch))
-
-        try:
-            orders = await self._run(load)
-        except Exception as error:  # noqa: BLE001 - it is the answer of everybody who waits
-            refusal = failure(error)
-            for future in (future for futures in batch.values() for future in futures if not future.done()):
-                future.set_exception(refusal)
-            return
-        for order_id, futures in batch.items():
-            for future in futures:
-                if not future.done():
-                    future.set_result(orders.get(order_id))
