@@ -140,6 +140,27 @@ async def test_a_revoked_key_is_refused_after_the_cache_or_at_once_when_told() -
     assert not await entry.still_holds(who, READ)
 
 
+async def test_who_was_let_in_of_late_is_known_without_asking() -> None:
+    directory, tick = people(), Tick()
+    entry = door(directory, tick=tick)
+    mine, guess = shown(f"Bearer {KEY}"), shown("Bearer pk_" + "x" * 43)
+    assert not entry.has_met(mine)
+    await entry.admit(mine, READ)
+    with pytest.raises(Refused):
+        await entry.admit(guess, READ)
+    tick.at = 1000
+    looks = directory.looks
+    assert entry.has_met(mine)
+    assert not entry.has_met(guess)
+    assert not entry.has_met(shown())
+    assert not entry.has_met(shown(f"Bearer {KEY}", f"Bearer {KEY}"))
+    assert entry.has_met(shown(f"Bearer {TOKEN}"))
+    assert not entry.has_met(shown(f"Bearer {TOKEN}x"))
+    assert directory.looks == looks
+    entry.forget()
+    assert entry.has_met(mine)
+
+
 async def test_a_lookup_that_fails_is_asked_again() -> None:
     class Broken(People):
         async def find(self, proof: Proof) -> Principal | None:

@@ -7,6 +7,7 @@ certificates, 33's tokens belong to the lists themselves.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import logging
@@ -23,6 +24,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from paycore import logs
 from paycore.core.refusals import Reason, Refused
+from paycore.rpc import health
 from paycore.rpc.limits import Allowance
 from paycore.rpc.policy import NOTICE_BYTES
 from paycore.v1 import cashier_pb2, channel_pb2, notice_pb2, order_pb2, refund_pb2
@@ -345,10 +347,13 @@ async def test_25_too_many_calls_of_one_app() -> None:
 
 async def test_25_too_many_guesses_from_one_address() -> None:
     async with small_house(allowance=Allowance(failed_rate=0.5, failed_burst=3)) as house:
+        body = request_of(GET).SerializeToString()
+        await house.raw(GET, body)
         for number in range(3):
             await ask(house, GET, b"", bearer(f"pk_{number:043}"))
         said = await ask(house, GET, b"", bearer("pk_" + "9" * 43))
         assert (said.code, said.reason) == ("RESOURCE_EXHAUSTED", "RATE_LIMITED")
+        assert await house.raw(GET, body) == b"", "who is known is not shut out by whoever shares the address"
 
 
 async def test_66_too_many_streams_of_one_app() -> None:
@@ -605,6 +610,32 @@ async def test_health_speaks_for_the_process_and_for_each_service(house: House) 
     )
     watch.cancel()
     assert await check("paycore.v1.RefundService") == "NOT_SERVING"
+
+
+async def test_a_crowd_that_watches_our_health_keeps_no_probe_out() -> None:
+    guard = health.Health(["a"], most_watching=2)
+    await guard.say(is_serving=True)
+    server = grpc.aio.server(handlers=[guard.handler()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        watch: Any = channel.unary_stream("/grpc.health.v1.Health/Watch")
+        check: Any = channel.unary_unary(HEALTH)
+        crowd = [watch(b"") for _ in range(2)]
+        for one in crowd:
+            await first(one)
+        assert (await refusal(first(watch(b"")))).reason == "TOO_MANY_STREAMS"
+        for _ in range(10):
+            assert await check(b"")
+        crowd[0].cancel()
+        for _ in range(100):
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                await first(watch(b""))
+                break
+            await asyncio.sleep(0.01)
+        else:
+            raise AssertionError("there is no room again")
+    await server.stop(0)
 
 
 def test_the_catalogue_covers_every_service_of_ours() -> None:

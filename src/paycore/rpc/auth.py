@@ -110,6 +110,19 @@ class Authenticator:
         """The one who is asking, if it may ask this."""
         return self._allowed(await self._who(credentials), policy)
 
+    def has_met(self, credentials: Credentials) -> bool:
+        """Whether these let somebody in of late. It asks nobody, and says nothing about whether they still hold."""
+        try:
+            token = _bearer(credentials.authorization)
+        except Refused:
+            return False
+        if token is None:
+            shown = credentials.certificate
+            return shown is not None and self._known.has_met(Proof(Shown.CERTIFICATE, shown.sha256, shown.names))
+        if token.startswith(KEY_PREFIX):
+            return self._known.has_met(Proof(Shown.KEY, digest_of(token)))
+        return self._directory.session_id(token) is not None
+
     async def still_holds(self, principal: Principal, policy: Policy) -> bool:
         """Whether whoever was let in would be let in again."""
         who = await self._known.find(principal.proof)
@@ -204,8 +217,14 @@ class Known:
             task.add_done_callback(lambda _: self._looking.pop(proof, None))
         return await asyncio.shield(task)
 
+    def has_met(self, proof: Proof) -> bool:
+        """Whether the last answer was somebody, however long ago."""
+        said = self._said.get(proof)
+        return said is not None and said[1] is not None
+
     def forget(self) -> None:
-        self._said.clear()
+        """Trust no answer from before now."""
+        self._said = OrderedDict((proof, (0.0, who)) for proof, (_, who) in self._said.items())
         self._looking.clear()
 
     async def _look(self, proof: Proof) -> Principal | None:

@@ -8,10 +8,10 @@ import asyncio
 import hashlib
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 import grpc
@@ -28,8 +28,11 @@ SLOW_SECONDS: Final = 30.0
 
 _PEER = re.compile(r"ipv[46]:\[?([0-9a-fA-F.:]+?)(?:%\w+)?\]?:\d+", re.ASCII)
 
-Context = grpc.aio.ServicerContext
-Handler = grpc.RpcMethodHandler
+if TYPE_CHECKING:
+    Context = grpc.aio.ServicerContext[Any, Any]
+    Handler = grpc.RpcMethodHandler[Any, Any]
+else:
+    Context, Handler = grpc.aio.ServicerContext, grpc.RpcMethodHandler  # which know no parameters at run time
 
 
 class GrpcCall:
@@ -140,7 +143,7 @@ async def refuse(context: Context, refused: Refused) -> None:
 def guarded(register: Callable[[Any], None], *, most_at_once: int = 1000) -> grpc.GenericRpcHandler:
     """A standard service, as its `add_..._to_server` registers it, with our decoding and our silence about exceptions.
 
-    It asks nobody for credentials, so no more than `most_at_once` of its calls are open.
+    It asks nobody for credentials, so no more than `most_at_once` of its streams are open.
     """
     catcher = _Catcher()
     register(catcher)
@@ -172,39 +175,49 @@ class _Guarded(grpc.GenericRpcHandler):
         parse, pack = handler.request_deserializer, handler.response_serializer
 
         async def one(raw: bytes, context: Context) -> Any:
-            async with self._room(path, context):
-                behave = handler.unary_stream or handler.unary_unary
-                return await behave(decode(parse, raw), context)
+            async with _silence(path, context):
+                return await handler.unary_unary(decode(parse, raw), context)
 
-        async def many(raws: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
-            async with self._room(path, context):
-                requests = (decode(parse, raw) async for raw in raws)
-                async for message in handler.stream_stream(requests, context):
-                    yield message
+        async def stream(raw: bytes, context: Context) -> None:
+            async with _silence(path, context):
+                with self._room():
+                    await handler.unary_stream(decode(parse, raw), context)
+
+        async def both(raws: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
+            async with _silence(path, context):
+                with self._room():
+                    async for message in handler.stream_stream((decode(parse, raw) async for raw in raws), context):
+                        yield message
 
         if handler.request_streaming:
-            return grpc.stream_stream_rpc_method_handler(many, response_serializer=pack)
+            return grpc.stream_stream_rpc_method_handler(both, response_serializer=pack)
         if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(one, response_serializer=pack)
+            return grpc.unary_stream_rpc_method_handler(stream, response_serializer=pack)
         return grpc.unary_unary_rpc_method_handler(one, response_serializer=pack)
 
-    @asynccontextmanager
-    async def _room(self, path: str, context: Context) -> AsyncIterator[None]:
-        """Room for one more, and nothing said about what went wrong inside."""
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        """Room for one more stream. Probes ask by single calls, which never wait for it."""
+        if not self._free:
+            raise Refused(Reason.TOO_MANY_STREAMS, "Too many streams are open.", limit="process")
+        self._free -= 1
         try:
-            if not self._free:
-                raise Refused(Reason.TOO_MANY_STREAMS, "Too many streams are open.", limit="process")
-            self._free -= 1
-            try:
-                yield
-            finally:
-                self._free += 1
-        except grpc.aio.AbortError:
-            raise
-        except Refused as refused:
-            await refuse(context, refused)
-        except Exception as error:  # noqa: BLE001 - the guard: whatever it is, its text never leaves the house
-            await refuse(context, bug_of_ours(path, error))
+            yield
+        finally:
+            self._free += 1
+
+
+@asynccontextmanager
+async def _silence(path: str, context: Context) -> AsyncIterator[None]:
+    """Nothing is said about what went wrong inside but what we say."""
+    try:
+        yield
+    except grpc.aio.AbortError:
+        raise
+    except Refused as refused:
+        await refuse(context, refused)
+    except Exception as error:  # noqa: BLE001 - the guard: whatever it is, its text never leaves the house
+        await refuse(context, bug_of_ours(path, error))
 
 
 def address_of(peer: str) -> str:

@@ -24,14 +24,18 @@ class _Servicer(aio.HealthServicer):  # type: ignore[misc]
 class Health:
     """What balancers and probes are told. All services are ready or unready together: they stand on one database."""
 
-    def __init__(self, services: Iterable[str]) -> None:
+    def __init__(self, services: Iterable[str], *, most_watching: int = 1000) -> None:
+        self._most_watching = most_watching
         self._servicer = _Servicer()
         self._names = ("", *services)
         self.is_serving = False
 
     def handler(self) -> grpc.GenericRpcHandler:
         """The service, to be added to a server."""
-        return guarded(lambda server: health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server))
+        return guarded(
+            lambda server: health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server),
+            most_at_once=self._most_watching,
+        )
 
     async def say(self, *, is_serving: bool) -> None:
         """Tell everybody who asks or watches."""

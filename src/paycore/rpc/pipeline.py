@@ -240,7 +240,8 @@ class Pipeline:
         return self._open(method, principal, incoming.seconds_left), request
 
     async def _who(self, method: Method, credentials: Credentials) -> Principal:
-        self.limits.may_try(credentials.address)
+        if not self.authenticator.has_met(credentials):  # whoever shares an address with a guesser is not shut out
+            self.limits.may_try(credentials.address)
         try:
             return await self.authenticator.admit(credentials, method.policy)
         except Refused as refused:
