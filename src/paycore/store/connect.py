@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import URL, Connection, Engine, QueuePool, StaticPool, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
 
 from paycore.store.errors import WeakDurability
 
@@ -36,7 +37,10 @@ PG_KEEPALIVE = {
 
 def read_url(url: str) -> URL:
     """The URL with the driver that we speak. Raises ValueError for a database that we do not know."""
-    read = make_url(url)
+    try:
+        read = make_url(url)
+    except ArgumentError:
+        raise ValueError("that is no database URL") from None
     kind = read.get_backend_name()
     if kind == "sqlite":
         return read.set(drivername="sqlite+pysqlite")

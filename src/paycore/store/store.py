@@ -11,7 +11,7 @@ from typing import Self
 from sqlalchemy import URL, Connection, Engine
 
 from paycore.store import connect, migrate
-from paycore.store.errors import DRIVER_ERRORS, StaleSchema, StoreUnavailable, translated
+from paycore.store.errors import DRIVER_ERRORS, StaleSchema, translated
 from paycore.store.sql import Dialect
 from paycore.store.unit import Unit
 
@@ -125,15 +125,13 @@ class Store:
 
 @contextlib.contextmanager
 def _transaction(engine: Engine) -> Iterator[Connection]:
-    """A connection inside a transaction. What the driver raises comes out as the store's own word."""
+    """A connection inside a transaction. What the driver raises comes out as the store's own word.
+
+    A connection that turns out to be lost takes all older ones of its pool with it: after a restart of the server one
+    unit fails, not one for each connection.
+    """
     try:
         with engine.connect() as connection, connection.begin():
             yield connection
     except DRIVER_ERRORS as error:
-        known = translated(error)
-        if isinstance(known, StoreUnavailable):
-            engine.dispose()
-        raise known from None
-    except StoreUnavailable:
-        engine.dispose()
-        raise
+        raise translated(error) from None
