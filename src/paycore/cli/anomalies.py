@@ -16,6 +16,7 @@ from paycore.cli.options import App, Config, Database, Json, Limit
 from paycore.cli.screen import Screen, clean, short_instant
 
 if TYPE_CHECKING:
+    from paycore.settings import Settings
     from paycore.store import ListedAnomaly, Store, Unit
 
 app = typer.Typer(help="Money that needs a remedy.", no_args_is_help=True)
@@ -59,12 +60,13 @@ def resolve(
     wanted = _remedy(remedy)
     if not note.strip() or note != clean(note) or len(note) > 500:
         raise Sorry("The note has 1 to 500 plain characters.", ExitCode.USAGE)
-    with store_of(settings_of(config, database)) as store:
+    settings = settings_of(config, database)
+    with store_of(settings) as store:
         with store.read() as unit:
             found = unit.find_anomaly(anomaly_id)
         if found is None:
             raise Sorry(f"There is no anomaly {clean(anomaly_id)}.", reason="ANOMALY_NOT_FOUND")
-        _settle(store, found, wanted, note)
+        _settle(settings, store, found, wanted, note)
         with store.write() as unit:
             write_down(unit, "anomaly.resolved", anomaly_id, app_id=found.app_id, detail=f"{wanted.value}: {note}")
             after = unit.find_anomaly(anomaly_id) or found
@@ -73,9 +75,15 @@ def resolve(
     screen.show({"anomaly": documents.anomaly(after)}, lambda: screen.say(text))
 
 
-def _settle(store: Store, found: ListedAnomaly, remedy: Any, note: str) -> None:
+def _settle(settings: Settings, store: Store, found: ListedAnomaly, remedy: Any, note: str) -> None:
     """Tell the order about the remedy, as every fact is told."""
-    raise NotImplementedError
+    from paycore.cli.opening import engine_of
+
+    async def settle() -> None:
+        async with engine_of(settings, store) as engine:
+            await engine.resolve_anomaly(found.app_id, found.anomaly.anomaly_id, remedy, note, None)
+
+    asyncio.run(settle())
 
 
 def _listed(unit: Unit, app_id: str | None, states: list[Any], kinds: list[Any], limit: int) -> Iterator[ListedAnomaly]:

@@ -195,7 +195,7 @@ def _request(method: MethodDescriptor, text: str, screen: Screen) -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    return clean(str(error).partition("\n")[0])[:300]
+    return clean(str(error).partition("\n")[0]).rstrip(".")[:300]
 
 
 # ---------------------------------------------------------------------------------------------- the call

@@ -83,12 +83,14 @@ def know(error: BaseException) -> Sorry | None:
 
 
 def _words(error: Any) -> str:
-    """The error's own words, with the variable parts that a refusal keeps apart."""
-    details = getattr(error, "details", None)
-    if not isinstance(details, dict) or not details:
-        return str(error)
-    parts = ", ".join(f"{name} {value}" for name, value in details.items())
-    return f"{error} ({parts})"
+    """The error's own words, with the variable parts that a refusal keeps apart and the fields that are wrong."""
+    details = getattr(error, "details", None) or getattr(error, "metadata", None)
+    parts = [f"{name} {value}" for name, value in details.items()] if isinstance(details, dict) else []
+    parts += [f"{wrong.field} {wrong.reason or wrong.text}" for wrong in getattr(error, "violations", ())]
+    text = str(getattr(error, "text", "") or error)
+    reason = _reason(error)
+    told = f"{reason}: {text}" if reason else text
+    return f"{told} ({', '.join(parts)})" if parts else told
 
 
 def _reason(error: Any) -> str:

@@ -74,6 +74,7 @@ def completion(shell: str = typer.Argument("bash", help="bash, zsh, fish or powe
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what it would write to stderr, we say in a sentence
     try:
         app(args=None if arguments is None else list(arguments), prog_name="paycore")
     except SystemExit as left:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,6 +13,7 @@ from paycore.cli.exits import ExitCode, Sorry
 from paycore.cli.screen import clean
 
 if TYPE_CHECKING:
+    from paycore.engine import Engine
     from paycore.engine.accounts import Accounts
     from paycore.engine.host import Host
     from paycore.engine.keyring import Keyring
@@ -120,6 +121,33 @@ def accounts_of(settings: Settings, store: Store) -> Iterator[Accounts]:
         yield Accounts(memory, keyring_of(settings, may_make=True), host_of(settings), clock, SystemIds(clock))
     finally:
         memory.close()
+
+
+@asynccontextmanager
+async def engine_of(settings: Settings, store: Store) -> AsyncIterator[Engine]:
+    """An engine that tells facts and talks to nobody: it does no due tasks, opens no account, listens nowhere."""
+    import secrets
+
+    from paycore.engine import Engine
+    from paycore.engine.carrier import HttpCarrier
+    from paycore.engine.clock import SystemClock
+    from paycore.engine.ids import SystemIds
+    from paycore.engine.keyring import KEY_BYTES, Keyring
+
+    clock = SystemClock()
+    engine = Engine(
+        store,
+        host=host_of(settings),
+        keyring=Keyring(secrets.token_bytes(KEY_BYTES)),
+        carrier=HttpCarrier(),
+        clock=clock,
+        ids=SystemIds(clock),
+        public_base_url="",
+    )
+    try:
+        yield engine
+    finally:
+        await engine.stop()
 
 
 def app_of(unit: Unit, name: str) -> Any:
