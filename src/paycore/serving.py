@@ -28,7 +28,7 @@ from paycore.rpc.watch import Watches
 from paycore.settings import Settings
 from paycore.store import Store
 from paycore.web.app import Behind, make_app
-from paycore.web.figures import exposition
+from paycore.web.figures import Figures
 from paycore.web.listener import HttpServer
 
 if TYPE_CHECKING:
@@ -184,8 +184,8 @@ async def _start(settings: Settings, parts: Parts, closing: AsyncExitStack) -> P
     port = await rpc.start()
     closing.push_async_callback(rpc.stop)
     if http is not None:
-        page = exposition(methods, pipeline.limits, lambda: _figures(engine))
-        await http.start(make_app(Behind(engine.deliver_notice, readiness.why_not, page)))
+        figures = Figures(methods, pipeline.limits, lambda: _figures(engine))
+        await http.start(make_app(Behind(engine.deliver_notice, readiness.why_not, figures)))
         closing.push_async_callback(http.stop, HTTP_LAST_SECONDS)  # before the engine, to which it brings notices
     await _watch_health(rpc, readiness, closing)
     target = _target(settings.grpc_listen, port)

@@ -18,7 +18,7 @@ from paycore.rpc.grpc_face import address_of
 from paycore.rpc.pipeline import methods_of
 from paycore.rpc.policy import POLICIES
 from paycore.v1 import common_pb2, order_pb2
-from paycore.web.figures import exposition
+from paycore.web.figures import Figures
 from tests.rpc.small import DESCRIPTORS, House, Services, refusal, small_house
 from tests.rpc.test_bad_input_common import CREATE, GET, WATCH, ask, first, request_of, until
 
@@ -159,7 +159,9 @@ async def counted(house: House, page: Any, **expected: float) -> None:
 
 async def test_every_call_is_counted_by_its_code() -> None:
     async with small_house() as house:
-        page = exposition(house.methods, house.pipeline.limits, lambda: {"paycore_tasks_due": 7})
+        page = Figures(
+            house.methods, house.pipeline.limits, lambda: {"paycore_tasks_at_work": 7, "paycore_facts_total": 3}
+        ).page
         await house.raw(GET, request_of(GET).SerializeToString())
         await house.raw(GET, request_of(GET).SerializeToString())
         await ask(house, CREATE, b"\xff")
@@ -172,7 +174,8 @@ async def test_every_call_is_counted_by_its_code() -> None:
         assert metric(text, "grpc_server_handling_seconds_count", grpc_method="GetOrder") == 2
         assert metric(text, "grpc_server_handling_seconds_bucket", grpc_method="GetOrder", le="+Inf") == 2
         assert metric(text, "grpc_server_msg_sent_total", grpc_method="WatchOrder") == 1
-        assert metric(text, "paycore_tasks_due") == 7
+        assert metric(text, "paycore_tasks_at_work") == 7
+        assert metric(text, "paycore_facts_total") == 3
         assert metric(text, "paycore_streams_open") == 0
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx2
 import pytest
 
 from paycore.channel import NoticeReply, RawNotice
+from paycore.rpc.limits import Limits
 from paycore.web import listener
 from paycore.web.app import MOST_BODY_BYTES, Behind, make_app
+from paycore.web.figures import Figures
 from paycore.web.listener import HttpServer
+from tests.rpc.certificates import Authority, write
 
 ACCOUNT = "ac01KQ0000000000000000000000"
 
@@ -27,6 +32,7 @@ class Edge:
     port: int
     handed: list[tuple[str, RawNotice]] = field(default_factory=list)
     reason: str = ""
+    figures: Figures = field(default_factory=lambda: Figures([], Limits(), dict))
 
 
 @asynccontextmanager
@@ -42,7 +48,7 @@ async def edge(
     async def why_not_ready() -> str:
         return here.reason
 
-    app = make_app(Behind(deliver, why_not_ready, lambda: ("text/plain", b"x 1\n")), body_seconds=body_seconds)
+    app = make_app(Behind(deliver, why_not_ready, here.figures), body_seconds=body_seconds)
     server = HttpServer("127.0.0.1:0")
     here.port = await server.start(app)
     here.base = f"http://127.0.0.1:{here.port}"
@@ -196,10 +202,35 @@ async def test_probes_say_alive_and_why_not_ready() -> None:
         here.reason = "the database does not answer"
         got = await client.get(f"{here.base}/readyz")
         assert (got.status_code, got.json()) == (503, {"ready": False, "reason": "the database does not answer"})
-        assert (await client.get(f"{here.base}/metrics")).text == "x 1\n"
+        await client.post(f"{here.base}/v1/notices/{ACCOUNT}")
+        page = await client.get(f"{here.base}/metrics")
+        assert page.headers["content-type"].startswith("text/plain")
+        assert 'paycore_http_notices_total{status="200"} 1.0' in page.text.splitlines()
 
 
 async def test_a_port_that_is_taken_is_an_error_not_an_exit() -> None:
     async with edge() as here:
         with pytest.raises(OSError, match="in use"):
             HttpServer(f"127.0.0.1:{here.port}").bind()
+
+
+async def test_https_is_served_when_there_is_a_certificate(tmp_path: Path) -> None:
+    authority = Authority()
+    certificate, key = write(tmp_path, "server", authority.issue_server())
+    (tmp_path / "authority.pem").write_bytes(authority.certificate)
+    server = HttpServer("127.0.0.1:0", certificate=certificate, key=key)
+    app = make_app(Behind(nobody, always_ready, Figures([], Limits(), dict)))
+    await server.start(app)
+    trusted = ssl.create_default_context(cafile=str(tmp_path / "authority.pem"))
+    async with httpx2.AsyncClient(verify=trusted) as client:
+        assert (await client.get(f"{server.base_url}/livez")).text == "ok"
+        assert server.base_url.startswith("https://")
+    await server.stop(1)
+
+
+async def nobody(_account_id: str, _notice: RawNotice) -> NoticeReply:
+    return NoticeReply(404)
+
+
+async def always_ready() -> str:
+    return ""

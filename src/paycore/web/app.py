@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from paycore.channel import NoticeReply, RawNotice
+from paycore.web.figures import Figures
 
 MOST_BODY_BYTES: Final = 64 * 1024
 MOST_HEADER_BYTES: Final = 32 * 1024
@@ -31,8 +32,7 @@ class Behind:
     deliver_notice: Callable[[str, RawNotice], Awaitable[NoticeReply]]
     why_not_ready: Callable[[], Awaitable[str]]
     """An empty text when the process may be sent calls."""
-    figures: Callable[[], tuple[str, bytes]]
-    """The metrics, with their content type."""
+    figures: Figures
 
 
 class TooLarge(Exception):
@@ -43,6 +43,11 @@ def make_app(behind: Behind, *, body_seconds: float = BODY_SECONDS) -> Starlette
     """The HTTP face of one process."""
 
     async def notice(request: Request) -> Response:
+        response = await answer(request)
+        behind.figures.notices[response.status_code] += 1
+        return response
+
+    async def answer(request: Request) -> Response:
         if sum(len(name) + len(value) for name, value in request.headers.raw) > MOST_HEADER_BYTES:
             return PlainTextResponse("The header is too large.", 431, {"connection": "close"})
         try:
@@ -64,7 +69,7 @@ def make_app(behind: Behind, *, body_seconds: float = BODY_SECONDS) -> Starlette
         return JSONResponse({"ready": not reason, "reason": reason}, 503 if reason else 200)
 
     async def metrics(_request: Request) -> Response:
-        content_type, page = behind.figures()
+        content_type, page = behind.figures.page()
         return Response(page, headers={"content-type": content_type})
 
     return Starlette(

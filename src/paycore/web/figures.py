@@ -1,6 +1,8 @@
 """/metrics: what was counted elsewhere, in the families that dashboards for gRPC already know."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from paycore.rpc.limits import Limits
@@ -8,28 +10,23 @@ from paycore.rpc.metrics import BOUNDS, Meter
 from paycore.rpc.pipeline import Method
 
 
-def exposition(
-    methods: Sequence[Method], limits: Limits, figures: Callable[[], Mapping[str, float]]
-) -> Callable[[], tuple[str, bytes]]:
-    """What /metrics answers with: content type and page. `figures` are the engine's, by the names of metrics;
-    those that end in `_total` only grow.
-    """
+@dataclass(slots=True, eq=False)
+class Figures:
+    """Everything that this process counts. `engine` gives its figures by the names of metrics; those in `_total` only grow."""
 
-    def page() -> tuple[str, bytes]:
+    methods: Sequence[Method]
+    limits: Limits
+    engine: Callable[[], Mapping[str, float]]
+    notices: Counter[int] = field(default_factory=Counter)
+    """How many notices over HTTP were answered with each status."""
+
+    def page(self) -> tuple[str, bytes]:
+        """What /metrics answers with: content type and page."""
         from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Collector([method.meter for method in methods], limits, figures))
+        registry.register(self)
         return CONTENT_TYPE_LATEST, generate_latest(registry)
-
-    return page
-
-
-class _Collector:
-    def __init__(self, meters: list[Meter], limits: Limits, figures: Callable[[], Mapping[str, float]]) -> None:
-        self._meters = meters
-        self._limits = limits
-        self._figures = figures
 
     def describe(self) -> list[Any]:
         return []
@@ -37,9 +34,13 @@ class _Collector:
     def collect(self) -> Iterator[Any]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        yield from _calls(self._meters)
-        here = {"paycore_calls_open": self._limits.calls, "paycore_streams_open": self._limits.streams}
-        for name, value in {**here, **self._figures()}.items():
+        yield from _calls([method.meter for method in self.methods])
+        notices = CounterMetricFamily("paycore_http_notices", "Notices over HTTP, by status.", labels=["status"])
+        for status, count in sorted(self.notices.items()):
+            notices.add_metric([str(status)], count)
+        yield notices
+        here = {"paycore_calls_open": self.limits.calls, "paycore_streams_open": self.limits.streams}
+        for name, value in {**here, **self.engine()}.items():
             what = name.removesuffix("_total").replace("_", " ").capitalize()
             kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
             yield kind(name, f"{what}.", value)
