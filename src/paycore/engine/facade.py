@@ -78,7 +78,7 @@ class Engine:
         self.memory = Memory(store, run=run)
         self.reader = Reader(store, run=run)
         self.hub = Hub(store, clock, run=run)
-        self.teller = Teller(store, clock, changed=self._changed, run=run)
+        self.teller = Teller(store, clock, changed=self._changed, written=self._written, run=run)
         self.accounts = Accounts(self.memory, keyring, host, clock, ids)
         self.apps = Apps(self.memory, clock)
         room, asker = Room(host, carrier, clock), Asker(clock, ids, public_base_url)
@@ -144,13 +144,16 @@ class Engine:
 
     def _changed(self, orders: Sequence[Order]) -> None:
         self.hub.changed(orders)
-        self.clock_work.changed(orders)
         if self._hints is not None:
             self._hints.changed(orders)
         if self._sequencer is not None:
             self._sequencer.call()
         else:
             self.hub.ring_feeds({order.app_id for order in orders})
+
+    def _written(self, orders: Sequence[Order]) -> None:
+        """A task may have become due without any event."""
+        self.clock_work.changed(orders)
 
     def _feeds_grew(self) -> None:
         self.hub.ring_feeds(tuple(self.hub.watched_feeds))
