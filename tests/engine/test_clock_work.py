@@ -163,7 +163,7 @@ async def test_an_order_with_something_due_soon_wakes_the_clock(store: Store) ->
         done.append(due)
 
     work = ClockWork(store, clock, do)
-    teller = Teller(store, clock, changed=work.changed)
+    teller = Teller(store, clock, written=work.written)
     work.start()
     await asyncio.sleep(0.05)
     order_id = SeededIds(clock).mint(Prefix.ORDER)

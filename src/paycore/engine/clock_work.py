@@ -6,13 +6,13 @@ account. A worker that dies leaves a lease that runs out; the task is then due a
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from paycore.core.order import Order, Payment, Refund, Task
 from paycore.core.terms import SECOND
 from paycore.engine.clock import Clock
-from paycore.engine.tell import Run, Threads
+from paycore.engine.threads import Run, Threads
 from paycore.store import Due, Store
 
 log = logging.getLogger("paycore.engine.clock_work")
@@ -20,15 +20,22 @@ log = logging.getLogger("paycore.engine.clock_work")
 LEASE = 30 * SECOND
 FLOOR = 2 * SECOND
 """The longest sleep: other processes may have left tasks that nobody told us of."""
-AFTER_TROUBLE = SECOND
-AT_ONCE = 64
-PER_ACCOUNT = 16
+SOON = SECOND // 5
+"""When to look again after tasks that are due and cannot be taken: another worker has them in hand, or their account is busy."""
+TROUBLE = tuple(seconds * SECOND for seconds in (1, 2, 4, 8, 15))
+"""How long to wait after looks that failed; the last one repeats."""
+AT_ONCE = 128
+PER_ACCOUNT = 32
 
 Do = Callable[[Due], Awaitable[None]]
 
 
 class ClockWork:
-    """Takes tasks that are due and has them done."""
+    """Takes tasks that are due and has them done.
+
+    A slow account holds up nobody else: while most of its hands are busy its tasks are left where they are, not taken
+    and kept waiting on a lease that runs.
+    """
 
     def __init__(
         self,
@@ -48,29 +55,31 @@ class ClockWork:
         self._run: Run = run or self._threads  # type: ignore[assignment]
         self._lease = lease
         self._at_once = at_once
-        self._accounts: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(per_account))
+        self._per_account = per_account
+        self._most_taken = max(per_account // 2, 1)
+        """One look takes so many at most: even if they are all of one account, it has hands for them."""
+        self._busy: Counter[str] = Counter()
         self._doing: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._sleeps_until = 0
-        self._task: asyncio.Task[None] | None = None
+        self._is_full = False
+        self._is_stopping = False
+        self._troubles = 0
+        self._turning: asyncio.Task[None] | None = None
         self.done = 0
         self.failed = 0
 
     def start(self) -> None:
         """Begin to do what is due."""
-        self._task = asyncio.get_running_loop().create_task(self._turn())
+        self._turning = asyncio.get_running_loop().create_task(self._turn())
 
     async def stop(self, grace_seconds: float = 10.0) -> None:
         """Take nothing more, and wait a while for what is being done. What is not finished is due again later."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        doing = set(self._doing)
-        if doing:
-            _, late = await asyncio.wait(doing, timeout=grace_seconds)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        self._is_stopping = True
+        self._wake.set()
+        deadline = asyncio.get_running_loop().time() + grace_seconds
+        await _finished([self._turning] if self._turning is not None else [], deadline)
+        await _finished(self._doing, deadline)
         if self._threads is not None:
             self._threads.close()
 
@@ -79,60 +88,91 @@ class ClockWork:
         """How many tasks are being done here now."""
         return len(self._doing)
 
-    def changed(self, orders: Sequence[Order]) -> None:
+    def written(self, orders: Sequence[Order]) -> None:
         """Wake up if an order that was committed has something due before we meant to look."""
         if any(task.due_at < self._sleeps_until for order in orders for task in _free_tasks(order)):
             self._wake.set()
 
+    # ------------------------------------------------------------------------------------ turning
+
     async def _turn(self) -> None:
-        while True:
+        while not self._is_stopping:
             self._wake.clear()
             self._sleeps_until = self._clock.now() + FLOOR  # what comes while we look may be missed by the look
             try:
                 until = await self._take()
-            except Exception as error:  # noqa: BLE001 - the clock goes on, whatever happens to one turn
+                self._troubles = 0
+            except Exception as error:  # noqa: BLE001 - the clock goes on, whatever happens to one look
                 log.warning("tasks could not be taken: %s", type(error).__name__)
-                until = self._clock.now() + AFTER_TROUBLE
+                until = self._clock.now() + TROUBLE[min(self._troubles, len(TROUBLE) - 1)]
+                self._troubles += 1
             if until is not None:
                 self._sleeps_until = until
                 await self._clock.sleep_until(until, self._wake)
 
     async def _take(self) -> int | None:
         """Take what is due and start it. Returns when to look again; None for at once."""
-        room = self._at_once - len(self._doing)
-        if room <= 0:
-            await asyncio.wait(self._doing, return_when=asyncio.FIRST_COMPLETED)
+        most = min(self._at_once - len(self._doing), self._most_taken)
+        spared = [account for account, busy in self._busy.items() if busy > self._per_account - self._most_taken]
+        self._is_full = most <= 0 or bool(spared)
+        if most <= 0:
+            return self._clock.now() + FLOOR
+        taken, next_at = await self._run(lambda: self._claim(most, spared))
+        for due in taken:
+            self._begin(due)
+        if len(taken) == most:
             return None
         now = self._clock.now()
-        taken, next_at = await self._run(lambda: self._claim(now, room))
-        for due in taken:
-            task = asyncio.get_running_loop().create_task(self._done(due))
-            self._doing.add(task)
-            task.add_done_callback(self._doing.discard)
-        if len(taken) == room:
-            return None
-        floor = self._clock.now() + FLOOR
-        return floor if next_at is None else min(max(next_at, now), floor)
+        if next_at is None:
+            return now + FLOOR
+        return min(next_at, now + FLOOR) if next_at > now else now + SOON
 
-    def _claim(self, now: int, room: int) -> tuple[list[Due], int | None]:
-        """Look first, so that a turn with nothing to do writes nothing."""
+    def _claim(self, most: int, spared: list[str]) -> tuple[list[Due], int | None]:
+        """What was taken, and when the next task is due. A look that finds nothing due writes nothing."""
+        now = self._clock.now()
         with self._store.read() as unit:
             next_at = unit.next_due_at(now)
         if next_at is None or next_at > now:
             return [], next_at
         with self._store.write() as unit:
-            taken = unit.claim_due(now, now + self._lease, room)
-        with self._store.read() as unit:
-            return taken, unit.next_due_at(now)
+            return unit.claim_due(now, now + self._lease, most, sparing=spared), unit.next_due_at(now)
 
-    async def _done(self, due: Due) -> None:
+    # ------------------------------------------------------------------------------------ doing
+
+    def _begin(self, due: Due) -> None:
+        account = due.account_id or ""
+        self._busy[account] += 1
+        task = asyncio.get_running_loop().create_task(self._have_done(due))
+        self._doing.add(task)
+        task.add_done_callback(lambda done: self._let_go(done, account))
+
+    async def _have_done(self, due: Due) -> None:
         try:
-            async with self._accounts[due.account_id or ""]:
-                await self._do(due)
+            await self._do(due)
             self.done += 1
         except Exception:
             self.failed += 1
             log.exception("a task failed and will be due again: %s of %s", due.verb, due.subject_id)
+
+    def _let_go(self, task: "asyncio.Task[None]", account: str) -> None:
+        """A hand is free again."""
+        self._doing.discard(task)
+        self._busy[account] -= 1
+        if not self._busy[account]:
+            del self._busy[account]
+        if self._is_full:
+            self._wake.set()
+
+
+async def _finished(tasks: "Sequence[asyncio.Task[None]] | set[asyncio.Task[None]]", deadline: float) -> None:
+    """Wait for these until a moment of the loop's time, then end them."""
+    waiting = set(tasks)
+    if not waiting:
+        return
+    _, late = await asyncio.wait(waiting, timeout=max(deadline - asyncio.get_running_loop().time(), 0))
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
 
 
 def _free_tasks(order: Order) -> Iterator[Task]:

@@ -153,7 +153,7 @@ class Engine:
 
     def _written(self, orders: Sequence[Order]) -> None:
         """A task may have become due without any event."""
-        self.clock_work.changed(orders)
+        self.clock_work.written(orders)
 
     def _feeds_grew(self) -> None:
         self.hub.ring_feeds(tuple(self.hub.watched_feeds))

@@ -1,6 +1,6 @@
 """Tasks that are due, taken by a lease; and leases for what one process does for all."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from paycore.core.ids import Prefix
@@ -23,12 +23,15 @@ class _Tasked:
     """The verb that sends something under the row's id; taking such a task counts a send before anything leaves us."""
 
     @property
-    def due(self) -> str:
-        """Some rows of this table that may be taken now, the longest due first."""
-        return (
+    def due(self) -> Statement:
+        """Some rows of this table that may be taken now, the longest due first, but none of some accounts."""
+        text = (
             f"SELECT '{self.name}' AS name, {self.id_column} AS id, task_ready_at FROM {self.name} "
-            "WHERE task_ready_at <= ? ORDER BY task_ready_at, {id} LIMIT ?".replace("{id}", self.id_column)
+            f"WHERE task_ready_at <= ? AND NOT ({{spared}}) ORDER BY task_ready_at, {self.id_column} LIMIT ?"
         )
+        spared = among(f"coalesce({self.account}, '')")
+        plain = same(text)
+        return Statement(plain.sqlite.format(spared=spared.sqlite), plain.postgresql.format(spared=spared.postgresql))
 
     @property
     def due_one(self) -> Statement:
@@ -66,13 +69,10 @@ _DUE_ONE = {tasked.name: tasked.due_one for tasked in _TASKED}
 
 def _due() -> Statement:
     """What is due in all tables, the longest due first. On PostgreSQL rows that another worker is taking are passed by."""
-    chosen = " UNION ALL ".join(f"SELECT * FROM {tasked.name}_due" for tasked in _TASKED)
-
-    def text(lock: str) -> str:
-        due = ", ".join(f"{tasked.name}_due AS ({tasked.due}{lock})" for tasked in _TASKED)
-        return f"WITH {due} {chosen} ORDER BY 3, 2 LIMIT ?"
-
-    return Statement(text(""), text(" FOR UPDATE SKIP LOCKED").replace("?", "%s"))
+    sqlite = ", ".join(f"{tasked.name}_due AS ({tasked.due.sqlite})" for tasked in _TASKED)
+    postgresql = ", ".join(f"{t.name}_due AS ({t.due.postgresql} FOR UPDATE SKIP LOCKED)" for t in _TASKED)
+    chosen = " UNION ALL ".join(f"SELECT * FROM {tasked.name}_due" for tasked in _TASKED) + " ORDER BY 3, 2"
+    return Statement(f"WITH {sqlite} {chosen} LIMIT ?", f"WITH {postgresql} {chosen} LIMIT %s")
 
 
 _DUE = _due()
@@ -94,19 +94,31 @@ _DROP_LEASE = same("DELETE FROM leases WHERE name = ? AND owner = ?")
 class Tasks(Work):
     """What must be done next, by whom."""
 
-    def claim_due(self, now: int, lease_until: int, limit: int, *, subject_id: str | None = None) -> list[Due]:
+    def claim_due(
+        self,
+        now: int,
+        lease_until: int,
+        limit: int,
+        *,
+        subject_id: str | None = None,
+        sparing: Collection[str] = (),
+    ) -> list[Due]:
         """Take tasks that are due, the longest due first, each by a lease until then.
 
         Nobody else gets them until the lease ends. A try is counted, and a send where the task sends something: a crash
-        cannot hide one. With `subject_id` only that row's task is taken, if it is due and free.
+        cannot hide one. With `subject_id` only that row's task is taken, if it is due and free. Tasks of the accounts
+        in `sparing` are left ("" means those of no account).
         """
-        found = self._due_of(subject_id, now) if subject_id else self._rows(_DUE, *((now, limit) * len(_TASKED)), limit)
+        found = self._due_of(subject_id, now) if subject_id else self._all_due(now, limit, sparing)
         taken = {
             due.subject_id: due
             for name in _BY_NAME
             for due in self._take(name, [subject for table, subject, _ in found if table == name], lease_until)
         }
         return [taken[subject] for _, subject, _ in found]
+
+    def _all_due(self, now: int, limit: int, sparing: Collection[str]) -> list[Values]:
+        return self._rows(_DUE, *((now, pack(sorted(sparing)), limit) * len(_TASKED)), limit)
 
     def _due_of(self, subject_id: str, now: int) -> list[Values]:
         tasked = _BY_PREFIX.get(subject_id[:2])
