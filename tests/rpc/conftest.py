@@ -25,7 +25,7 @@ async def market(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
             yield shop
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def shop(store_url: str) -> AsyncIterator[Shop]:
     """A shop of the test's own."""
     async with open_shop(store_url) as shop:

@@ -11,15 +11,16 @@ import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
 from pydantic import SecretStr
 
-from paycore.channel import NoticeReply, OutgoingNotice
+from paycore.channel import ChannelVerb, Input, NoticeReply, OutgoingNotice, Text
 from paycore.core.ids import Prefix, make_id
+from paycore.engine.host import Host
 from paycore.rpc.policy import Scope
 from paycore.serving import Parts, Process, start
 from paycore.settings import LimitSettings, Settings
@@ -40,7 +41,7 @@ from paycore.v1 import (
     refund_pb2,
     refund_pb2_grpc,
 )
-from paycore_sandbox import SandboxSimulator
+from paycore_sandbox import SANDBOX, SandboxSimulator
 
 NOW = 1_795_000_000_000_000
 SECOND = 1_000_000
@@ -49,6 +50,18 @@ CANARY = "c4n4ry-s3cr3t"
 MAX_AMOUNT = 50_000_000
 SHOP, RIVAL = make_id(Prefix.APP, NOW, 1), make_id(Prefix.APP, NOW, 2)
 SHOP_KEY, RIVAL_KEY, NOTICE_KEY = ("pk_" + letter * 43 for letter in "srn")
+STRICT = replace(
+    SANDBOX,
+    name="strict",
+    refund_window_seconds=24 * 3600,
+    refund_count=2,
+    methods=tuple(
+        replace(one, inputs=(Input("openid", Text("用户", "Payer"), r"o[a-z]{4,16}"),)) for one in SANDBOX.methods
+    ),
+)
+"""The sandbox once more, as a channel that wants to know the payer and takes two refunds within a day."""
+ONE_WAY = replace(SANDBOX, name="oneway", verbs=SANDBOX.verbs - {ChannelVerb.REFUND, ChannelVerb.QUERY_REFUND})
+"""The sandbox once more, as a channel that gives nothing back."""
 _numbers = itertools.count(100_000)
 
 
@@ -85,7 +98,7 @@ class Caller:
         return lambda request, **more: method(request, metadata=bearer(self.key), **({"timeout": 20} | more))
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Shop:
     process: Process
     store: Store
@@ -114,10 +127,11 @@ class Shop:
         answer = await self.app.PayOrder(a_payment(order.order_id, method=method, **more))
         return answer.payment  # type: ignore[no-any-return]
 
-    async def paid(self, amount_minor: int = 10_000, **more: Any) -> order_pb2.Order:
+    async def paid(self, amount_minor: int = 10_000, *, channel: str = "sandbox", **more: Any) -> order_pb2.Order:
         """An order that was paid by QR and whose notice came in."""
         order = await self.order(amount=money(amount_minor), **more)
-        self.pay(await self.begun(order))
+        inputs = {"openid": "opayer"} if channel == "strict" else {}
+        self.pay(await self.begun(order, channel=channel, inputs=inputs))
         await self.deliver()
         return await self.now(order.order_id)
 
@@ -192,7 +206,12 @@ def a_close(order_id: str, **more: Any) -> order_pb2.CloseOrderRequest:
 
 
 def a_refund(order_id: str, amount_minor: int = 1_000, **more: Any) -> refund_pb2.CreateRefundRequest:
-    usual: dict[str, Any] = {"order_id": order_id, "amount": money(amount_minor), "reason": "cold", "request_id": fresh()}
+    usual: dict[str, Any] = {
+        "order_id": order_id,
+        "amount": money(amount_minor),
+        "reason": "cold",
+        "request_id": fresh(),
+    }
     return refund_pb2.CreateRefundRequest(**(usual | more))
 
 
@@ -226,9 +245,11 @@ async def open_shop(url: str, *, limits: dict[str, Any] | None = None, **more: A
         clock, simulator = FakeClock(NOW), SandboxSimulator("tests")
         wire = FaultyCarrier(InlineCarrier(clock, {GATE: simulator}))
         async with served(url, clock, wire, limits=limits, **more) as process:
-            settings = simulator.settings(GATE)
-            account = await process.engine.accounts.add(SHOP, "sandbox", "sandbox", settings)
-            rival = await process.engine.accounts.add(RIVAL, "sandbox", "sandbox", settings)
+            settings, accounts = simulator.settings(GATE), process.engine.accounts
+            account = await accounts.add(SHOP, "sandbox", "sandbox", settings)
+            rival = await accounts.add(RIVAL, "sandbox", "sandbox", settings)
+            for kind in (STRICT, ONE_WAY):
+                await accounts.add(SHOP, kind.name, "sandbox", settings)
             async with grpc.aio.insecure_channel(process.target) as channel:
                 yield Shop(process, store, clock, simulator, wire, channel, account.account_id, rival.account_id)
     finally:
@@ -247,11 +268,11 @@ async def served(
         http_listen="",
         public_base_url="https://pay.example",
         master_key=SecretStr(base64.b64encode(CANARY.ljust(32, "-").encode()).decode()),
-        channels=("sandbox",),
         limits=LimitSettings(**({"failed_rate": 1e6, "failed_burst": 1e6, "session_rate": 1e6} | (limits or {}))),
         **more,
     )
-    process = await start(settings, Parts(clock=clock, ids=SeededIds(clock, seed), carrier=wire))
+    host = Host([SANDBOX, STRICT, ONE_WAY])
+    process = await start(settings, Parts(clock=clock, ids=SeededIds(clock, seed), carrier=wire, host=host))
     try:
         yield process
     finally:

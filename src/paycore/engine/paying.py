@@ -160,8 +160,6 @@ class Paying:
                 Reason.METHOD_UNKNOWN,
                 "There is no such method.",
                 fields=("channel",) if kind is None else ("method",),
-                channel=choice.channel,
-                method=choice.method,
             )
         now = self._desk.clock.now()
         account = await self._account(order.app_id, kind, choice.account_id)

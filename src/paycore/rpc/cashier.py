@@ -39,9 +39,7 @@ class CashierService:
             asked(call, request),
             lifetime_seconds=request.lifetime_seconds,
         )
-        return cashier_pb2.CreateCashierSessionResponse(
-            session=await _shown(call, session, order), session_token=token
-        )
+        return cashier_pb2.CreateCashierSessionResponse(session=await _shown(call, session, order), session_token=token)
 
     async def get_cashier_session(
         self, call: Call, request: cashier_pb2.GetCashierSessionRequest
@@ -97,9 +95,7 @@ class CashierService:
         standing = _standing(told.order, told.subject_id)
         return cashier_pb2.ConfirmPaymentResponse(order_id=told.order.order_id, may_finish=may_finish, **standing)
 
-    def watch_cashier_session(
-        self, call: Call, request: cashier_pb2.WatchCashierSessionRequest
-    ) -> AsyncIterator[Any]:
+    def watch_cashier_session(self, call: Call, request: cashier_pb2.WatchCashierSessionRequest) -> AsyncIterator[Any]:
         return self.watches.stream(
             call,
             self._opened(call, request),

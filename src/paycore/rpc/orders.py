@@ -39,9 +39,7 @@ class OrderService:
     pages: Pages
     watches: Watches
 
-    async def create_order(
-        self, call: Call, request: order_pb2.CreateOrderRequest
-    ) -> order_pb2.CreateOrderResponse:
+    async def create_order(self, call: Call, request: order_pb2.CreateOrderRequest) -> order_pb2.CreateOrderResponse:
         told = await call.engine.create_order(call.app_id, order_draft(request), asked(call, request))
         return order_pb2.CreateOrderResponse(order=order_message(told.order))
 
@@ -110,9 +108,7 @@ class OrderService:
             response.next_page_token = self.pages.token(call.app_id, request, [shown[-1].version])
         return response
 
-    async def explain_order(
-        self, call: Call, request: order_pb2.ExplainOrderRequest
-    ) -> order_pb2.ExplainOrderResponse:
+    async def explain_order(self, call: Call, request: order_pb2.ExplainOrderRequest) -> order_pb2.ExplainOrderResponse:
         story = await call.engine.explain(call.app_id, request.order_id)
         return order_pb2.ExplainOrderResponse(
             order=order_message(story.order), entries=timeline(story.lines), next_steps=story.next_steps
@@ -126,9 +122,7 @@ class OrderService:
 
     def watch_orders(self, call: Call, request: order_pb2.WatchOrdersRequest) -> AsyncIterator[Any]:
         opening = self.watches.of_feed(call, resume_after(request))
-        return self.watches.stream(
-            call, opening, heartbeat_seconds=request.heartbeat_seconds, ends_when_final=False
-        )
+        return self.watches.stream(call, opening, heartbeat_seconds=request.heartbeat_seconds, ends_when_final=False)
 
     async def list_anomalies(
         self, call: Call, request: order_pb2.ListAnomaliesRequest
@@ -185,9 +179,10 @@ def list_range(pages: Pages, call: Call, request: Any) -> tuple[int, int, tuple[
         return int(start), int(end), (int(at), str(row_id))
     start, end = maybe_micros(request, "start_time"), maybe_micros(request, "end_time")
     if end is None:
-        end = call.now() + 1 if start is None else min(call.now() + 1, start + LONGEST_RANGE)
+        now = call.now() + 1  # what was made this very microsecond is seen
+        end = now if start is None else max(min(now, start + LONGEST_RANGE), start + 1)
     if start is None:
-        start = end - LONGEST_RANGE
+        start = max(end - LONGEST_RANGE, 0)
     if not start < end <= start + LONGEST_RANGE:
         raise Refused(
             Reason.BAD_RANGE,

@@ -65,9 +65,7 @@ class RefundService:
         told = await call.engine.sync_refund(call.app_id, request.refund_id, deadline_at=call.deadline_at)
         return refund_pb2.SyncRefundResponse(refund=_shown(told.order, request.refund_id))
 
-    async def retry_refund(
-        self, call: Call, request: refund_pb2.RetryRefundRequest
-    ) -> refund_pb2.RetryRefundResponse:
+    async def retry_refund(self, call: Call, request: refund_pb2.RetryRefundRequest) -> refund_pb2.RetryRefundResponse:
         told = await call.engine.retry_refund(
             call.app_id, request.refund_id, asked(call, request), deadline_at=call.deadline_at
         )

@@ -371,9 +371,7 @@ def timeline(lines: Iterable[Line]) -> list[order_pb2.TimelineEntry]:
 # ---------------------------------------------------------------------------------------------- the cashier
 
 
-def session_message(
-    session: Session, order: Order, options: Iterable[Option]
-) -> cashier_pb2.CashierSession:
+def session_message(session: Session, order: Order, options: Iterable[Option]) -> cashier_pb2.CashierSession:
     """A session with where its order stands and what its client can choose."""
     latest = order.payments[-1] if order.payments else None
     return cashier_pb2.CashierSession(
@@ -518,7 +516,9 @@ def canonical(request: Message, *, without: frozenset[str] = frozenset({"request
 
 
 def _plain(message: Message, without: frozenset[str] = frozenset()) -> dict[str, Any]:
-    return {field.name: _plain_value(field, value) for field, value in message.ListFields() if field.name not in without}
+    return {
+        field.name: _plain_value(field, value) for field, value in message.ListFields() if field.name not in without
+    }
 
 
 def _plain_value(field: FieldDescriptor, value: Any) -> Any:
@@ -588,7 +588,9 @@ def refund_draft(request: refund_pb2.CreateRefundRequest) -> RefundDraft:
 
 
 def choice(
-    request: order_pb2.PayOrderRequest | cashier_pb2.SubmitPaymentRequest, client: Mapping[str, Any], account_id: str = ""
+    request: order_pb2.PayOrderRequest | cashier_pb2.SubmitPaymentRequest,
+    client: Mapping[str, Any],
+    account_id: str = "",
 ) -> Choice:
     """The way to pay that was chosen, for this client."""
     return Choice(
