@@ -33,7 +33,7 @@ class Outcome:
 def habits() -> dict[str, list[list[str]]]:
     """Each habit and the commands that prove it. The slow one first, so that the others run beside it."""
     return {
-        "types": [[str(BIN / "mypy"), *typed()], *([str(BIN / "mypy"), *tests] for tests in plugin_tests())],
+        "types": [[str(BIN / "mypy"), *typed()], *([str(BIN / "mypy"), *tests] for tests in tests_apart())],
         "format": [[str(BIN / "ruff"), "format", "--check", "--quiet", "."]],
         "lint": [[str(BIN / "ruff"), "check", "--quiet", "."]],
         "floors": [[str(BIN / "lint-imports"), "--no-cache"]],
@@ -43,13 +43,14 @@ def habits() -> dict[str, list[list[str]]]:
 
 
 def typed() -> list[str]:
-    """Every folder of ours that holds Python, but the tests of plugins: each plugin is a world of its own."""
+    """Every folder of ours that holds Python, but the tests beside the other distributions: each is a world of its own."""
     folders = ["src", "bridge/paycore_bridge", *sources_of_plugins(), "tests", "tools", "bench", "conftest.py"]
     return [folder for folder in folders if (HOUSE / folder).exists()]
 
 
-def plugin_tests() -> list[list[str]]:
-    return [[str(path.relative_to(HOUSE))] for path in sorted(HOUSE.glob("plugins/*/tests"))]
+def tests_apart() -> list[list[str]]:
+    folders = [HOUSE / "bridge/tests", *sorted(HOUSE.glob("plugins/*/tests"))]
+    return [[str(folder.relative_to(HOUSE))] for folder in folders]
 
 
 def sources_of_plugins() -> list[str]:
