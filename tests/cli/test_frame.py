@@ -16,13 +16,29 @@ from paycore.cli.main import app, run
 from paycore.cli.screen import clean, instant
 from tests.cli.running import environment, paycore
 
-HEAVY = ("sqlalchemy", "sqlmodel", "grpc", "google", "pydantic", "rich", "httpx2", "cryptography", "alembic", "structlog")
+HEAVY = (
+    "sqlalchemy",
+    "sqlmodel",
+    "grpc",
+    "google",
+    "pydantic",
+    "rich",
+    "httpx2",
+    "cryptography",
+    "alembic",
+    "structlog",
+)
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     program = f"import sys; from paycore.cli.main import run; run(['--help']); print([m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment(tmp_path), timeout=30
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment(tmp_path),
+        timeout=30,
     )
     assert done.stdout.splitlines()[-1] == "[]"
     assert "Exit codes" in done.stdout
