@@ -99,7 +99,8 @@ def test_hints_are_cut_into_texts_that_postgresql_takes() -> None:
     texts = packed("me", positions)
     assert all(len(text) < 8000 for text in texts)
     assert [position for text in texts for position in unpacked(text)[1]] == positions
-    assert unpacked("me nonsense or1:x") == ("me", [])
+    assert unpacked("me nonsense or1:x") == ("me", [], False)
+    assert [unpacked(text) for text in packed("me", [], have_feeds_grown=True)] == [("me", [], True)]
 
 
 async def test_the_feed_of_an_app_has_every_event_once(store: Store) -> None:

@@ -85,7 +85,7 @@ class Engine:
         self.verbs = Verbs(room, self.teller, self.reader, self.accounts, asker)
         self.clock_work = ClockWork(store, clock, self.verbs.do, run=run)
         self._sequencer = None if store.dialect == "sqlite" else Sequencer(store, clock, self._feeds_grew, run=run)
-        self._hints = None if hints_url is None else Hints(hints_url, self._heard)
+        self._hints = None if hints_url is None else Hints(hints_url, self._heard, self._ring_feeds)
         self._is_started = False
         desk = self._desk = Desk(
             clock=clock,
@@ -156,6 +156,12 @@ class Engine:
         self.clock_work.written(orders)
 
     def _feeds_grew(self) -> None:
+        """This process has given events their places in the feeds."""
+        self._ring_feeds()
+        if self._hints is not None:
+            self._hints.grown()
+
+    def _ring_feeds(self) -> None:
         self.hub.ring_feeds(tuple(self.hub.watched_feeds))
 
     def _heard(self, positions: list[tuple[str, int]]) -> None:

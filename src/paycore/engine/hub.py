@@ -14,7 +14,7 @@ from paycore.core.events import Event
 from paycore.core.order import Order
 from paycore.core.terms import SECOND
 from paycore.engine.clock import Clock
-from paycore.engine.tell import Run, Threads, failure
+from paycore.engine.threads import Run, Threads, failure
 from paycore.store import Store
 
 log = logging.getLogger("paycore.engine.hub")
@@ -29,6 +29,11 @@ Rang = Callable[[], None]
 POLL = SECOND
 POLL_AT_ONCE = 2_000
 """How many watched orders one poll asks about; the next poll goes on behind them."""
+READ_AT_ONCE = 256
+"""How many orders' events one read loads."""
+
+Place = tuple[str, int, int]
+"""Where somebody reads on: the order, behind which version, how many events at most."""
 
 
 class Hub:
@@ -41,7 +46,7 @@ class Hub:
         self._run: Run = run or self._threads  # type: ignore[assignment]
         self._orders: dict[str, dict[Moved, None]] = {}
         self._feeds: dict[str, dict[Rang, None]] = {}
-        self._wanted: dict[tuple[str, int, int], list[asyncio.Future[list[Event]]]] = {}
+        self._wanted: dict[Place, list[asyncio.Future[list[Event]]]] = {}
         self._reading: asyncio.Task[None] | None = None
         self._polling: asyncio.Task[None] | None = None
         self._polled_to = ""
@@ -125,36 +130,41 @@ class Hub:
             raise failure(error) from None
 
     async def _read(self) -> None:
+        """Read for those who have asked, and then for those who asked meanwhile."""
         while self._wanted:
-            wanted, self._wanted = self._wanted, {}
+            wanted = {place: self._wanted.pop(place) for place in list(islice(self._wanted, READ_AT_ONCE))}
+            answers = [answer for waiting in wanted.values() for answer in waiting]
             try:
                 found = await self._run(lambda: self._read_all(list(wanted)))  # noqa: B023 - run at once
             except Exception as error:  # noqa: BLE001 - it is the answer of everybody who waits
-                refusal = failure(error)
-                for future in (future for futures in wanted.values() for future in futures if not future.done()):
-                    future.set_exception(refusal)
+                for answer in answers:
+                    if not answer.done():
+                        answer.set_exception(failure(error))
                 continue
-            for key, futures in wanted.items():
-                for future in futures:
-                    if not future.done():
-                        future.set_result(found.get(key, []))
+            except BaseException:
+                for answer in answers:
+                    answer.cancel()
+                raise
+            for place, waiting in wanted.items():
+                for answer in waiting:
+                    if not answer.done():
+                        answer.set_result(found.get(place, []))
 
-    def _read_all(self, keys: list[tuple[str, int, int]]) -> dict[tuple[str, int, int], list[Event]]:
-        """Each key's events. Keys of one order at different places are read one after the other; that is rare."""
-        found: dict[tuple[str, int, int], list[Event]] = {}
+    def _read_all(self, places: list[Place]) -> dict[Place, list[Event]]:
+        """The events behind each place. Places of one order are read one after the other; several are rare."""
+        found: dict[Place, list[Event]] = {}
         with self._store.read() as unit:
-            while keys:
-                positions: dict[str, tuple[str, int, int]] = {}
+            while places:
+                first_of: dict[str, Place] = {}
                 later = []
-                for key in keys:
-                    if key[2] == keys[0][2] and key[0] not in positions:
-                        positions[key[0]] = key
+                for place in places:
+                    if place[2] == places[0][2] and place[0] not in first_of:
+                        first_of[place[0]] = place
                     else:
-                        later.append(key)
-                events = unit.events_after({order_id: key[1] for order_id, key in positions.items()}, keys[0][2])
-                for order_id, read in events.items():
-                    found[positions[order_id]] = read
-                keys = later
+                        later.append(place)
+                events = unit.events_after({order_id: place[1] for order_id, place in first_of.items()}, places[0][2])
+                found.update({first_of[order_id]: read for order_id, read in events.items()})
+                places = later
         return found
 
     # ------------------------------------------------------------------------------------ polling
@@ -167,15 +177,16 @@ class Hub:
         never = asyncio.Event()
         while self._orders or self._feeds:
             await self._clock.sleep_until(self._clock.now() + POLL, never)
-            self.ring_feeds(tuple(self._feeds))
-            ids = self._next_to_poll()
-            if not ids:
-                continue
             try:
-                versions = await self._run(lambda: self._versions(ids))  # noqa: B023 - run at once
+                await self._poll_once()
             except Exception as error:  # noqa: BLE001 - the next poll asks again
                 log.warning("the poll for watchers failed: %s", type(error).__name__)
-                continue
+
+    async def _poll_once(self) -> None:
+        self.ring_feeds(tuple(self._feeds))
+        ids = self._next_to_poll()
+        if ids:
+            versions = await self._run(lambda: self._versions(ids))
             self.moved(versions.items())
 
     def _next_to_poll(self) -> list[str]:
