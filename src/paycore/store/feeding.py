@@ -50,22 +50,22 @@ class Feeding(Work):
     def events_after(self, positions: Mapping[str, int], limit_each: int) -> dict[str, list[Event]]:
         """For each order the events after a version, without a gap, at most so many. Orders with none are left out."""
         found: dict[str, list[Event]] = {}
-        for row in self._keyed(_EVENTS_AFTER, [(order, n, n + limit_each) for order, n in sorted(positions.items())]):
+        for row in self.keyed(_EVENTS_AFTER, [(order, n, n + limit_each) for order, n in sorted(positions.items())]):
             found.setdefault(row[0], []).append(event_of(row))
         return found
 
     def versions(self, order_ids: Collection[str]) -> dict[str, int]:
         """The number of each order's last event."""
-        return dict(self._keyed(_VERSIONS, sorted(set(order_ids))))
+        return dict(self.keyed(_VERSIONS, sorted(set(order_ids))))
 
     def feed(self, app_id: str, after_seq: int, limit: int) -> list[tuple[int, Event]]:
         """An app's events after a place in its feed, in order and without a gap."""
-        rows = self._rows(_FEED, app_id, after_seq, limit)
+        rows = self.rows(_FEED, app_id, after_seq, limit)
         return [(row[-1], event_of(row)) for row in rows]
 
     def feed_head(self, app_id: str) -> int:
         """The last place in an app's feed; 0 while it is empty."""
-        rows = self._rows(_FEED_HEAD, app_id)
+        rows = self.rows(_FEED_HEAD, app_id)
         return int(rows[0][0]) if rows else 0
 
     def number_feed(self, limit: int) -> int:
@@ -76,6 +76,6 @@ class Feeding(Work):
         """
         if self.dialect == "sqlite":
             return 0
-        self._rows(_ONE_SEQUENCER)
-        [(count,)] = self._rows(_NUMBER, limit)
+        self.rows(_ONE_SEQUENCER)
+        [(count,)] = self.rows(_NUMBER, limit)
         return int(count)

@@ -118,16 +118,16 @@ class Tasks(Work):
         return [taken[subject] for _, subject, _ in found]
 
     def _all_due(self, now: int, limit: int, sparing: Collection[str]) -> list[Values]:
-        return self._rows(_DUE, *((now, pack(sorted(sparing)), limit) * len(_TASKED)), limit)
+        return self.rows(_DUE, *((now, pack(sorted(sparing)), limit) * len(_TASKED)), limit)
 
     def _due_of(self, subject_id: str, now: int) -> list[Values]:
         tasked = _BY_PREFIX.get(subject_id[:2])
-        return self._rows(_DUE_ONE[tasked.name], now, subject_id) if tasked else []
+        return self.rows(_DUE_ONE[tasked.name], now, subject_id) if tasked else []
 
     def _take(self, name: str, subjects: list[str], lease_until: int) -> Iterable[Due]:
         if not subjects:
             return
-        rows = self._rows(_TAKE[_BY_NAME[name].name], lease_until, lease_until, pack(subjects))
+        rows = self.rows(_TAKE[_BY_NAME[name].name], lease_until, lease_until, pack(subjects))
         for subject_id, order_id, app_id, account_id, verb, tries, fence in rows:
             yield Due(
                 table=_BY_NAME[name].name,
@@ -143,7 +143,7 @@ class Tasks(Work):
 
     def next_due_at(self, now: int) -> int | None:
         """When the next task may be taken, at the earliest now; None when there is none."""
-        [(ready,)] = self._rows(_NEXT_DUE)
+        [(ready,)] = self.rows(_NEXT_DUE)
         return None if ready is None else max(int(ready), now)
 
     def take_lease(self, name: str, owner: str, now: int, until: int) -> bool:

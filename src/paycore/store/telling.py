@@ -127,13 +127,13 @@ class Telling(Work):
     def load(self, order_ids: Collection[str], *, lock: bool = False) -> dict[str, Order]:
         """The orders that exist, each whole. Locked, nobody else changes them or takes their tasks before the commit."""
         ids = sorted(set(order_ids))
-        rows = self._keyed(_LOCK_ORDERS if lock else _LOAD_ORDERS, ids)
+        rows = self.keyed(_LOCK_ORDERS if lock else _LOAD_ORDERS, ids)
         if not rows:
             return {}
         known = [row[0] for row in rows]
-        payments = by_order(self._keyed(_LOCK_PAYMENTS if lock else _LOAD_PAYMENTS, known), 1)
-        refunds = by_order(self._keyed(_LOCK_REFUNDS if lock else _LOAD_REFUNDS, known), 1) if payments else {}
-        anomalies = by_order(self._keyed(_LOAD_ANOMALIES, known), 1)
+        payments = by_order(self.keyed(_LOCK_PAYMENTS if lock else _LOAD_PAYMENTS, known), 1)
+        refunds = by_order(self.keyed(_LOCK_REFUNDS if lock else _LOAD_REFUNDS, known), 1) if payments else {}
+        anomalies = by_order(self.keyed(_LOAD_ANOMALIES, known), 1)
         return {
             row[0]: order_of(
                 row,
@@ -177,7 +177,7 @@ class Telling(Work):
         if not any(change.events for change in changes):
             return
         apps = sorted({change.after.app_id for change in changes if change.events})
-        last = dict.fromkeys(apps, 0) | dict(self._keyed(_LAST_SEQS, apps))
+        last = dict.fromkeys(apps, 0) | dict(self.keyed(_LAST_SEQS, apps))
         rows = []
         for change in changes:
             app_id = change.after.app_id
@@ -209,7 +209,7 @@ class Telling(Work):
             RequestKey(app_id, rpc, request_id): StoredRequest(
                 RequestKey(app_id, rpc, request_id), canonical.encode(), order_id, subject_id, at
             )
-            for app_id, rpc, request_id, canonical, order_id, subject_id, at in self._keyed(
+            for app_id, rpc, request_id, canonical, order_id, subject_id, at in self.keyed(
                 _FIND_REQUESTS, sorted(set(keys))
             )
         }
@@ -223,32 +223,32 @@ class Telling(Work):
 
     def orders_by_number(self, pairs: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """The orders that have these (app_id, merchant_order_no)."""
-        rows = self._keyed(_ORDERS_BY_NUMBER, sorted(set(pairs)))
+        rows = self.keyed(_ORDERS_BY_NUMBER, sorted(set(pairs)))
         return {(app_id, number): order_id for app_id, number, order_id in rows}
 
     def refunds_by_number(self, pairs: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """The refunds that have these (order_id, merchant_refund_no)."""
-        rows = self._keyed(_REFUNDS_BY_NUMBER, sorted(set(pairs)))
+        rows = self.keyed(_REFUNDS_BY_NUMBER, sorted(set(pairs)))
         return {(order_id, number): refund_id for order_id, number, refund_id in rows}
 
     # ------------------------------------------------------------------------------------------ whose it is
 
     def find_references(self, keys: Collection[tuple[str, str, str, str]]) -> dict[ReferenceKey, str]:
         """The payments that these references belong to."""
-        rows = self._keyed(_FIND_REFERENCES, sorted(set(keys)))
+        rows = self.keyed(_FIND_REFERENCES, sorted(set(keys)))
         return {ReferenceKey(*key): payment_id for *key, payment_id in rows}
 
     def order_of_payment(self, payment_ids: Collection[str]) -> dict[str, str]:
         """The orders of these payments."""
-        return dict(self._keyed(_ORDER_OF_PAYMENT, sorted(set(payment_ids))))
+        return dict(self.keyed(_ORDER_OF_PAYMENT, sorted(set(payment_ids))))
 
     def order_of_refund(self, refund_ids: Collection[str]) -> dict[str, str]:
         """The orders of these refunds."""
-        return dict(self._keyed(_ORDER_OF_REFUND, sorted(set(refund_ids))))
+        return dict(self.keyed(_ORDER_OF_REFUND, sorted(set(refund_ids))))
 
     def order_of_channel_refund(self, keys: Collection[tuple[str, str, str]]) -> dict[ChannelRefundKey, str]:
         """The orders of these (channel, environment, channel_refund_no)."""
-        rows = self._keyed(_ORDER_OF_CHANNEL_REFUND, sorted(set(keys)))
+        rows = self.keyed(_ORDER_OF_CHANNEL_REFUND, sorted(set(keys)))
         return {ChannelRefundKey(*key): order_id for *key, order_id in rows}
 
     # ------------------------------------------------------------------------------------------ evidence
@@ -257,7 +257,7 @@ class Telling(Work):
         """Keep what we were told; the same thing (order, digest) again is counted. The orders must be stored already."""
         if not pieces:
             return
-        apps: dict[str, str] = dict(self._keyed(_APPS_OF_ORDERS, sorted({piece.order_id for piece in pieces})))
+        apps: dict[str, str] = dict(self.keyed(_APPS_OF_ORDERS, sorted({piece.order_id for piece in pieces})))
         first: dict[tuple[str, str], Evidence] = {}
         count: Counter[tuple[str, str]] = Counter()
         for piece in sorted(pieces, key=lambda piece: (piece.order_id, piece.digest, piece.at)):

@@ -1,6 +1,6 @@
 """The hand that writes: runs statements inside one transaction and translates whatever the driver complains about."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -11,16 +11,22 @@ from paycore.store.errors import STATEMENT_ERRORS, translated
 from paycore.store.rows import Values, pack
 from paycore.store.sql import Dialect, Statement
 
+FETCH = 200
+"""How many rows a stream takes from the driver at once."""
+
 
 class Work:
-    """What every part of a unit stands on. Hot statements go to the driver as they are, the others through SQLAlchemy."""
+    """What every part of a unit stands on. Hot statements go to the driver as they are, the others through SQLAlchemy.
+
+    Only this room has statements, so only this room calls what is here.
+    """
 
     def __init__(self, connection: Connection, dialect: Dialect) -> None:
         self._connection = connection
         self._cursor: DBAPICursor = connection.connection.cursor()
         self.dialect: Dialect = dialect
 
-    def _rows(self, statement: Statement, *parameters: Any) -> list[Values]:
+    def rows(self, statement: Statement, *parameters: Any) -> list[Values]:
         """The rows that a statement gives."""
         try:
             self._cursor.execute(statement.of(self.dialect), parameters)
@@ -28,10 +34,19 @@ class Work:
         except STATEMENT_ERRORS as error:
             raise translated(error) from None
 
-    def _keyed(self, statement: Statement, keys: Iterable[Any]) -> list[Values]:
+    def stream(self, statement: Statement, *parameters: Any) -> Iterator[Values]:
+        """The rows that a statement gives, as they come. Nothing else may be asked of the unit meanwhile."""
+        try:
+            self._cursor.execute(statement.of(self.dialect), parameters)
+            while rows := self._cursor.fetchmany(FETCH):
+                yield from rows
+        except STATEMENT_ERRORS as error:
+            raise translated(error) from None
+
+    def keyed(self, statement: Statement, keys: Iterable[Any]) -> list[Values]:
         """The rows that belong to many keys; nothing is asked when there are none."""
         wanted = list(keys)
-        return self._rows(statement, pack(wanted)) if wanted else []
+        return self.rows(statement, pack(wanted)) if wanted else []
 
     def _change(self, statement: Statement, *parameters: Any) -> int:
         """How many rows one statement changed."""
