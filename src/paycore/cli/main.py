@@ -11,7 +11,20 @@ from typing import Any
 import typer
 import typer.core
 
-from paycore.cli import accounts, anomalies, apps, calling, channels, doctor, master, migrating, orders, serving
+from paycore.cli import (
+    accounts,
+    anomalies,
+    apps,
+    auditing,
+    calling,
+    channels,
+    demo,
+    doctor,
+    master,
+    migrating,
+    orders,
+    serving,
+)
 from paycore.cli.exits import ExitCode, Sorry, know
 from paycore.cli.options import JSON_WANTED, Json
 from paycore.cli.screen import Screen, clean, written
@@ -43,16 +56,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("demo")(demo.demo)
 app.command("serve")(serving.serve)
+app.command("call")(calling.call)
 app.command("migrate")(migrating.migrate)
+app.command("doctor")(doctor.doctor)
+app.command("audit")(auditing.audit)
 app.add_typer(apps.app, name="apps")
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(master.app, name="master-key")
 app.add_typer(channels.app, name="channels")
 app.add_typer(orders.app, name="orders")
 app.add_typer(anomalies.app, name="anomalies")
-app.command("doctor")(doctor.doctor)
-app.command("call")(calling.call)
 
 
 @app.command()

@@ -77,4 +77,4 @@ def _prove(narrator: Narrator, folder: Path) -> None:
         report = audit(folder, progress)
     if report.violations:
         raise Sorry(f"The audit found {len(report.violations)} violations, the first: {report.violations[0]}")
-    narrator.good(report.summary, orders=report.orders, events=report.events)
+    narrator.good(report.summary, orders=report.orders, rules=report.rules)
