@@ -1,5 +1,6 @@
-"""A migrated store for every test of the engine: SQLite in memory where the database does not matter, both where it does."""
+"""A migrated store for every test of the engine: SQLite where the database does not matter, both where it does."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,24 +16,29 @@ def migrate(url: str) -> None:
     store.close()
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to be copied."""
+    path = tmp_path_factory.mktemp("engine") / "like.sqlite"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def store() -> Iterator[Store]:
-    """SQLite in memory, migrated."""
-    opened = Store.open("sqlite://")
-    opened.migrate()
+def store(migrated: Path, tmp_path: Path) -> Iterator[Store]:
+    """A migrated SQLite."""
+    path = tmp_path / "engine.sqlite"
+    shutil.copyfile(migrated, path)
+    opened = Store.open(f"sqlite:///{path}")
     yield opened
     opened.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def each_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+def each_store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """A migrated database of each kind in turn."""
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'engine.sqlite'}"
-        migrate(url)
-        opened = Store.open(url)
-        yield opened
-        opened.close()
+        yield request.getfixturevalue("store")
         return
     server: postgres.Server = request.getfixturevalue("pg_server")
     with server.database(like=server.template("engine", migrate)) as url:

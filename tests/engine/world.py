@@ -66,7 +66,9 @@ class World:
             unit.put_app(app)
         self.engine.apps.forget()
 
-    def request(self, rpc: str = "Test", request_id: str = "", content: bytes = b"{}", app_id: str = "") -> CallerRequest:
+    def request(
+        self, rpc: str = "Test", request_id: str = "", content: bytes = b"{}", app_id: str = ""
+    ) -> CallerRequest:
         self.numbers += 1
         return CallerRequest(
             RequestKey(app_id or self.app_id, rpc, request_id or f"request-number-{self.numbers:06}"), content

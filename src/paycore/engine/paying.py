@@ -13,6 +13,7 @@ from paycore.core.facts import PaymentAsked, SwitchAsked
 from paycore.core.findings import PaymentFinding, Ready
 from paycore.core.ids import Prefix
 from paycore.core.order import Order, Payment, Verb
+from paycore.core.paying import refuse_unpayable
 from paycore.core.refusals import Reason, Refused
 from paycore.core.terms import SECOND
 from paycore.engine.accounts import OpenAccount
@@ -162,6 +163,7 @@ class Paying:
                 fields=("channel",) if kind is None else ("method",),
             )
         now = self._desk.clock.now()
+        refuse_unpayable(order, now)
         account = await self._account(order.app_id, kind, choice.account_id)
         reason = why_not(order, choice.client or {}, method, now)
         reason = reason or (

@@ -1,4 +1,4 @@
-"""Channels' simulators for tests: over HTTP on this machine, or with their notices brought inside one process."""
+"""The channels' side for tests: their simulators over HTTP on this machine, or inline with a postman for the notices."""
 
 from paycore.engine.simulators import Postman, Receiver, SimulatorServer
 
