@@ -69,10 +69,19 @@ def _count_orders(store: Store) -> int:
 
 
 def _take_your_time(unit: Unit) -> None:
-    """A rule over a large database takes longer than a server's statement may."""
+    """A rule over a large database takes longer than a server's statement may, and reads whole tables."""
     if unit.dialect == "postgresql":
-        unit.rows(Statement("", "SELECT set_config('statement_timeout', '0', true)"))
-        unit.rows(Statement("", "SELECT set_config('idle_in_transaction_session_timeout', '0', true)"))
+        for setting, value in _WITHOUT_HURRY.items():
+            unit.rows(Statement("", "SELECT set_config(%s, %s, true)"), setting, value)
+
+
+_WITHOUT_HURRY = {
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "enable_seqscan": "on",
+    "enable_hashjoin": "on",
+    "enable_mergejoin": "on",
+}
 
 
 # ---------------------------------------------------------------------------------------------- by SQL

@@ -23,8 +23,16 @@ PG_OPTIONS = {
     "client_encoding": "UTF8",
     "timezone": "UTC",
     "jit": "off",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
 }
-"""Milliseconds. A call that hangs must not keep its locks; short statements gain nothing from compiling."""
+"""Times are milliseconds: a call that hangs must not keep its locks. Short statements gain nothing from compiling.
+
+Everything that the store asks is asked by a key. Left alone, the planner reads the whole table while it is small, and a
+connection that prepared its statement then goes on doing so when it is large. The audit, which does read everything,
+turns these on again for itself.
+"""
 PG_KEEPALIVE = {
     "keepalives": 1,
     "keepalives_idle": 5,
