@@ -6,11 +6,23 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from paycore.channel import Request
+from paycore.channel import (
+    AccountKeys,
+    Conversation,
+    Environment,
+    KeyState,
+    KeyVersion,
+    PaymentAsk,
+    PaymentFinding,
+    Ready,
+    Request,
+    Secret,
+)
 from paycore.engine.clock import Clock, SystemClock
 from paycore.testing.simulators import SimulatorServer
 from paycore.v1 import common_pb2, payment_pb2
 from paycore_sandbox import SandboxSimulator
+from paycore_sandbox.kind import SANDBOX
 from paycore_sandbox.simulator import Trade
 
 CHANNEL = "sandbox"
@@ -46,6 +58,31 @@ class Street:
         self.simulator.pay(payment.payment_id, self.clock.now(), amount_minor=amount_minor, even_if_over=even_if_over)
         self.host.look()
 
+    def pay_for_a_stranger(self, notify_url: str) -> None:
+        """Pay something at the channel that was begun under our merchant's name, but not by this paycore."""
+        settings = self.settings
+        version = KeyVersion(1, KeyState.ACTIVE, settings | {"private_key": Secret(settings["private_key"])})
+        channel = SANDBOX.open(AccountKeys("ac" + "0" * 26, Environment.SANDBOX, (version,), version))
+        now = self.clock.now()
+        ask = PaymentAsk(
+            payment_id="py" + "0" * 26,
+            order_id="or" + "0" * 26,
+            method="app",
+            target="android",
+            amount_minor=100,
+            currency="CNY",
+            subject="Coffee",
+            created_at=now,
+            expires_at=now + 600 * SECOND,
+            now=now,
+            nonce="0" * 32,
+            notify_url=notify_url,
+        )
+        ready = next_conclusion(channel.prepare(ask))
+        order = json.loads(json.loads(ready.plan_json)["steps"][0]["params_json"])["arguments"]["orderString"]
+        self.simulator.pay(self.simulator.open_app(order, now), now)
+        self.host.look()
+
     def press_pay(self, page_url: str) -> None:
         """Press the button on a payment page, as a browser would."""
         body = b"action=pay"
@@ -79,6 +116,16 @@ class Street:
     def calls(self, name: str, subject: str) -> int:
         """How often the channel was asked this about that id."""
         return sum(call.name == name and call.subject == subject for call in self.simulator.calls)
+
+
+def next_conclusion(conversation: Conversation[PaymentFinding]) -> Ready:
+    """What a verb concludes that asks nobody anything."""
+    try:
+        next(conversation)
+    except StopIteration as end:
+        ready: Ready = end.value
+        return ready
+    raise AssertionError("the verb asked something")
 
 
 def first_step(payment: payment_pb2.Payment) -> common_pb2.Step:

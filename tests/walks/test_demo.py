@@ -1,0 +1,120 @@
+"""`paycore demo`, as a stranger runs it: everything that it promises is shown, and it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paycore_bridge import qr
+from tests.cli.running import Outcome, environment, paycore
+
+SCENES = ["app", "qr", "refunds", "expiry", "late", "audit"]
+TWO_MINUTES = 120.0
+SLEEPY = pytest.mark.timeout(150)
+
+
+def demo(folder: Path, *words: str) -> Outcome:
+    (folder / "tmp").mkdir(exist_ok=True)
+    wrong = {
+        "PAYCORE_DATABASE_URL": "postgresql+psycopg://nobody:secret@127.0.0.1:1/none",
+        "PAYCORE_GRPC_LISTEN": "0.0.0.0:1",
+        "TMPDIR": str(folder / "tmp"),
+    }
+    return paycore("demo", *words, home=folder, variables=wrong, seconds=TWO_MINUTES)
+
+
+@SLEEPY
+def test_the_demo_tells_every_story_for_programs(tmp_path: Path) -> None:
+    done = demo(tmp_path, "--json")
+    assert done.code == 0, done.err
+    told: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for line in done.lines:
+        told[line["scene"]].append(line)
+    assert [scene for scene in told if scene] == SCENES
+    assert all(any(line["what"] == "good" for line in told[scene]) for scene in SCENES)
+    assert [line["kind"] for line in told["app"] if line["what"] == "action"] == ["sdk", "redirect"]
+    assert "orderString" in told["app"][_at(told["app"], "action")]["params"]["arguments"]
+    assert kinds(told["app"]) == ["payment.created", "payment.succeeded", "order.paid"]
+    assert kinds(told["qr"])[-2:] == ["payment.succeeded", "order.paid"]
+    assert kinds(told["refunds"]).count("refund.succeeded") == 2
+    assert kinds(told["expiry"])[-3:] == ["order.closing", "payment.closed", "order.closed"]
+    assert told["expiry"][_at(told["expiry"], "good")]["calls"][-2:] == ["trades/query", "trades/close"]
+    assert {"payment.succeeded", "refund.created", "refund.succeeded"} <= set(kinds(told["late"]))
+    for scene in SCENES[:-1]:
+        versions = [line["version"] for line in told[scene] if line["what"] == "event"]
+        assert versions == list(range(versions[0], versions[0] + len(versions)))
+    assert told["audit"][-1]["what"] == "end"
+    assert told["audit"][-1]["seconds"] < TWO_MINUTES
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def kinds(lines: list[dict[str, Any]]) -> list[str]:
+    return [line["kind"] for line in lines if line["what"] == "event"]
+
+
+def _at(lines: list[dict[str, Any]], what: str) -> int:
+    return next(at for at, line in enumerate(lines) if line["what"] == what)
+
+
+@SLEEPY
+def test_the_demo_shows_people_the_code_and_the_lines(tmp_path: Path) -> None:
+    done = demo(tmp_path, "--keep")
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    content = next(line.strip() for line in lines if "/sandbox/pay/" in line)
+    drawn = qr.terminal(qr.matrix(content), style=qr.Terminal.DARK)
+    assert drawn in done.out
+    assert any("order.paid" in line for line in lines)
+    assert any("6001" in line or "9000" in line for line in lines)
+    assert lines[-1].startswith("Everything went as it should")
+    assert "\x1b" not in done.out
+    [folder] = (tmp_path / "tmp").iterdir()
+    assert f"kept in {folder}" in done.err
+    assert (folder / "server.log").read_text() == ""
+    again = paycore(
+        "audit", "--json", home=tmp_path, variables={"PAYCORE_DATABASE_URL": f"sqlite:///{folder}/paycore.db"}
+    )
+    assert again.json["orders"] == 3
+    assert again.json["is_clean"]
+
+
+@SLEEPY
+def test_a_demo_that_differs_says_so_and_fails(tmp_path: Path) -> None:
+    """The demo checks what it shows: here a channel that loses every notice and never answers a query."""
+    (tmp_path / "tmp").mkdir()
+    program = tmp_path / "spoilt.py"
+    program.write_text(
+        "from paycore.cli.demo import stories, street\n"
+        "from paycore_sandbox.simulator import Fault, NoticeFault\n"
+        "made = street.simulator\n"
+        "def spoilt():\n"
+        "    simulator = made()\n"
+        "    simulator.faults.plan_notice(NoticeFault.LOST, times=1000)\n"
+        "    simulator.faults.plan(Fault.LOST, 'trades/query', times=1000)\n"
+        "    return simulator\n"
+        "import paycore.cli.demo.house as house\n"
+        "house.simulator = spoilt\n"
+        "stories.PATIENCE_SECONDS = 3.0\n"
+        "from paycore.cli.main import run\n"
+        "raise SystemExit(run(['demo', '--json']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(program)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=tmp_path,
+        env=environment(tmp_path, TMPDIR=str(tmp_path / "tmp")),
+        check=False,
+    )
+    assert done.returncode == 1
+    error = json.loads(done.stderr.splitlines()[-1])["error"]
+    assert error["text"].startswith("This differs from what was expected: PAID was not seen")
+    assert "Traceback" not in done.stderr
+    assert list((tmp_path / "tmp").iterdir()) == []
