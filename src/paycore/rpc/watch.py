@@ -8,7 +8,7 @@ draining, or its credentials hold no more.
 import asyncio
 import random
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from paycore.engine import Engine
 
 BACKLOG = 256
-"""How many events a stream that was up to date may fall behind before it is sent the whole order instead."""
+"""How many events a stream may fall behind before it is sent the whole order instead. What there was before it was opened
+behind a version is sent event by event, however much."""
 PAGE = 64
 """How many events are taken at a time."""
 HEARTBEAT_SECONDS = 15
@@ -213,19 +214,14 @@ class OrderSource(OfOrder):
 
     def __init__(self, topic: Topic, order: Order, resume_after: int | None) -> None:
         super().__init__(topic, order, resume_after)
-        self._is_caught_up = False
+        self._promised = 0 if resume_after is None else order.version
         self._state = order.state
 
     async def whole(self, order: Order) -> Any:
         return self._topic.snapshot(order)
 
-    async def news(self) -> Iterable[Told]:
-        told = await super().news()
-        self._is_caught_up = self._is_caught_up or not told
-        return told
-
     async def more(self) -> Iterable[Told]:
-        if self._is_caught_up and self._topic.version - self.position > BACKLOG:
+        if self.position >= self._promised and self._topic.version - self.position > BACKLOG:
             order = await self._topic.order(self._topic.version)
             self._state = order.state
             return [(order.version, self.response(version=order.version, resync=order_message(order)))]
@@ -403,7 +399,7 @@ class Watches:
 
     async def stream(
         self, call: Call, opening: Opening, *, heartbeat_seconds: int, ends_when_final: bool
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         """Tell a source's news as they come, with signs of life between them, until it is over or must end."""
         bell = Bell()
         async with opening as source:
