@@ -7,6 +7,7 @@ runs only while somebody watches, and asks for many orders in one statement.
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -79,7 +80,7 @@ class Hub:
         """Wake the watchers of these orders (order_id, version)."""
         for order_id, version in positions:
             for moved in tuple(self._orders.get(order_id, ())):
-                moved(version)
+                _wake(partial(moved, version))
 
     def changed(self, orders: Sequence[Order]) -> None:
         """Wake the watchers of orders that a commit of this process changed."""
@@ -90,7 +91,7 @@ class Hub:
         """Wake the watchers of these apps' feeds."""
         for app_id in app_ids:
             for rang in tuple(self._feeds.get(app_id, ())):
-                rang()
+                _wake(rang)
 
     # ------------------------------------------------------------------------------------ reading
 
@@ -210,6 +211,14 @@ class Hub:
         await asyncio.gather(*(t for t in (self._polling, self._reading) if t is not None), return_exceptions=True)
         if self._threads is not None:
             self._threads.close()
+
+
+def _wake(watcher: Callable[[], None]) -> None:
+    """Wake one watcher. One that raises keeps nobody else asleep."""
+    try:
+        watcher()
+    except Exception:
+        log.exception("a watcher could not be woken")
 
 
 def _drop(watched: dict[str, dict[T, None]], key: str, who: T) -> None:
