@@ -13,6 +13,7 @@ from paycore.engine.carrier import Carrier
 from paycore.engine.cashier import Choice
 from paycore.engine.desk import CallerRequest
 from paycore.engine.host import Host
+from paycore.engine.ids import Ids, SystemIds
 from paycore.engine.keyring import Keyring
 from paycore.engine.orders import OrderDraft
 from paycore.engine.refunding import RefundDraft
@@ -44,12 +45,14 @@ class World:
     host: Host
     carrier: Carrier
     clock: FakeClock = field(default_factory=FakeClock)
+    base_url: str = BASE
     engine: Engine = field(init=False)
     app_id: str = "ap" + "0" * 25 + "1"
     numbers: int = 0
 
     def __post_init__(self) -> None:
-        ids = SeededIds(self.clock)
+        given: object = self.clock  # a test of the real world gives the machine's own
+        ids: Ids = SeededIds(self.clock) if isinstance(given, FakeClock) else SystemIds(self.clock)
         self.engine = Engine(
             self.store,
             host=self.host,
@@ -57,7 +60,7 @@ class World:
             carrier=self.carrier,
             clock=self.clock,
             ids=ids,
-            public_base_url=BASE,
+            public_base_url=self.base_url,
         )
         self.put_app(App(self.app_id, "shop", self.clock.now(), return_hosts=("shop.example",)))
 
