@@ -397,6 +397,7 @@ async def test_twenty_payers_at_once_have_one_payment(each_store: Store) -> None
     order = await world.order()
     told = await asyncio.gather(*(world.pay(order) for _ in range(20)))
     assert len({one.subject_id for one in told}) == 1
+    assert {one.order.payments[0].plan_json for one in told} == {PLAN}, "and all of them its action"
     assert len((await world.stands(order)).payments) == 1
     assert len(world.carrier.carried) == 1, "the channel heard of it once"  # type: ignore[attr-defined]
 

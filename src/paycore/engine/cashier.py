@@ -6,7 +6,7 @@ method: a guess costs a payer, a wrong offer only a fallback.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from paycore.channel import ChannelKind, Method, Price, Text
@@ -125,8 +125,6 @@ def _option(
 
 
 def _recommended(option: Option) -> Option:
-    from dataclasses import replace
-
     return replace(option, is_recommended=True)
 
 

@@ -5,7 +5,7 @@ first, leased to this caller, and carried on from its first request. Whatever th
 it stands. A payer who changes their mind has the older attempt closed first.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from paycore.channel import ChannelKind, Method, Price
 from paycore.core.decide import decide
@@ -102,7 +102,8 @@ class Paying:
         preview = decide(order, fact, now)
         payment = preview.order.payment(fact.payment_id)
         if payment is None or leased_until is None:
-            return await self._desk.tell(app_id, order_id, fact, request)
+            told = await self._desk.tell(app_id, order_id, fact, request)
+            return await self._when_ready(told, fact, patience)
         talk = self._desk.verbs.prepare_talk(preview.order, payment, chosen.account)
         await talk.open()
         return await self._store_and_ask(app_id, order_id, fact, talk, request, patience)
@@ -118,16 +119,25 @@ class Paying:
     ) -> Told:
         ready = talk.conclusion if talk.is_silent else None
         if isinstance(ready, Ready):
-            return await self._desk.tell(app_id, order_id, _prepared(fact, ready), request)
+            told = await self._desk.tell(app_id, order_id, _prepared(fact, ready), request)
+            return await self._when_ready(told, fact, patience)
         began = self._desk.clock.now()
         told = await self._desk.tell(app_id, order_id, fact, request)
         payment = told.order.payment(fact.payment_id)
         if payment is None or told.is_replay:
-            return told
+            return await self._when_ready(told, fact, patience)
         lease = Lease(Verb.PREPARE, payment.fence, began + CONVERSE)
         work = self._desk.verbs.hear_prepare(told.order, payment, talk, lease)
         heard = await self._desk.wait_for(work, patience)
         return told if heard is None else Told(heard.order, fact.payment_id, is_replay=False)
+
+    async def _when_ready(self, told: Told, fact: PaymentAsked, patience: int) -> Told:
+        """The answer about a payment that somebody else began: a while later, if they are still preparing it."""
+        payment = told.order.payment(told.subject_id)
+        if told.subject_id == fact.payment_id or payment is None or not _is_being_prepared(payment):
+            return told
+        await self._desk.do_now(told.order.order_id, patience, (payment.payment_id,))
+        return replace(told, order=await self._desk.order_of(told.order.app_id, told.order.order_id))
 
     def _fact(self, order: Order, chosen: Chosen, choice: Choice, now: int, leased_until: int | None) -> PaymentAsked:
         method, payment_id = chosen.method, self._desk.ids.mint(Prefix.PAYMENT)
@@ -203,13 +213,16 @@ class Paying:
         return after is not None and _is_out_of_the_way(after)
 
 
+def _is_being_prepared(payment: Payment) -> bool:
+    task = payment.task
+    return not payment.plan_json and task is not None and task.verb is Verb.PREPARE and task.leased_until is not None
+
+
 def _is_out_of_the_way(payment: Payment) -> bool:
     return not payment.is_open or payment.is_superseded
 
 
 def _prepared(fact: PaymentAsked, ready: Ready) -> PaymentAsked:
-    from dataclasses import replace
-
     return replace(fact, prepared=ready, leased_until=None)
 
 
