@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
 from sqlalchemy import Connection, inspect
 
 from paycore.store import StaleSchema, Store, StoreBroken
-from paycore.store.migrate import metadata_options
+from paycore.store.migrate import head, metadata_options, script_directory
 from paycore.store.tables import METADATA
 from tests.store.made import Told
 from tests.store.test_belt import in_threads
@@ -83,6 +87,30 @@ def test_a_difference_would_be_seen(empty: Store) -> None:
             connection.exec_driver_sql("ALTER TABLE orders DROP CONSTRAINT ck_orders_currency")
         assert shape(connection) != whole
         connection.get_transaction().rollback()  # type: ignore[union-attr]
+
+
+def test_the_newest_file_is_the_head_of_one_line() -> None:
+    scripts = script_directory()
+    assert scripts.get_heads() == [head()]
+    line = [script.revision for script in scripts.walk_revisions()]
+    assert line == sorted(line, reverse=True)
+
+
+def test_an_unknown_migration_is_refused(empty: Store) -> None:
+    empty.migrate()
+    with pytest.raises(CommandError):
+        empty.migrate("9999")
+    assert empty.is_current()
+
+
+def test_a_server_on_sqlite_imports_neither_alembic_nor_psycopg(tmp_path: Path) -> None:
+    code = (
+        "import sys; from paycore.store import Store\n"
+        "store = Store.open(sys.argv[1]); store.is_current(), store.is_fresh(), store.head()\n"
+        "sys.exit('alembic' in sys.modules or 'psycopg' in sys.modules)"
+    )
+    asked = [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'new.sqlite'}"]
+    assert subprocess.run(asked, check=False, timeout=50).returncode == 0
 
 
 def test_up_down_and_up_again(empty: Store) -> None:

@@ -2,13 +2,15 @@
 
 import sqlite3
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
 from sqlalchemy import URL, Connection, Engine, QueuePool, StaticPool, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from paycore.store.errors import WeakDurability
+
+if TYPE_CHECKING:
+    import psycopg
 
 BUSY_SECONDS = 5.0
 """How long a writer waits for another process's write on one SQLite file."""
@@ -95,6 +97,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
         "foreign_keys = ON",
         f"busy_timeout = {int(BUSY_SECONDS * 1000)}",
         "temp_store = MEMORY",
+        "wal_autocheckpoint = 4000",
         "cache_size = -32768",
         "trusted_schema = OFF",
     ):
@@ -103,7 +106,8 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 def _beginner(begin: str) -> Callable[[Connection], None]:
     def say_begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        driver: Any = connection.connection.dbapi_connection
+        driver.execute(begin)
 
     return say_begin
 
@@ -134,13 +138,17 @@ def open_postgres(url: URL, *, size: int, name: str, reads_only: bool) -> Engine
     return engine
 
 
-def _prepare_writer(connection: psycopg.Connection[Any], _record: object) -> None:
-    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+def _prepare_writer(connection: "psycopg.Connection[Any]", _record: object) -> None:
+    from psycopg import IsolationLevel
+
+    connection.isolation_level = IsolationLevel.READ_COMMITTED
     connection.prepare_threshold = 2
 
 
-def _prepare_reader(connection: psycopg.Connection[Any], _record: object) -> None:
-    connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+def _prepare_reader(connection: "psycopg.Connection[Any]", _record: object) -> None:
+    from psycopg import IsolationLevel
+
+    connection.isolation_level = IsolationLevel.REPEATABLE_READ
     connection.read_only = True
     connection.prepare_threshold = 2
 

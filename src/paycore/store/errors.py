@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import psycopg
 from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint, exc
 
 from paycore.core.decide import Claim
 from paycore.store.tables import METADATA
+
+if TYPE_CHECKING:
+    import psycopg
 
 
 class StoreError(Exception):
@@ -76,10 +80,25 @@ TRANSIENT = {"40001": "serialization_failure", "40P01": "deadlock", "55P03": "lo
 STALE_GUARD = "stale_guard"
 """The constraint that a Conflict names when a guarded update found its row changed."""
 
-DRIVER_ERRORS: tuple[type[Exception], ...] = (sqlite3.Error, psycopg.Error, exc.SQLAlchemyError)
-"""What the drivers and SQLAlchemy raise; everything of it is translated before it leaves the store."""
-STATEMENT_ERRORS: tuple[type[Exception], ...] = (*DRIVER_ERRORS, ValueError, OverflowError)
-"""What a single statement may raise besides: values that no database holds (half a character, a number too large)."""
+Errors = tuple[type[Exception], ...]
+
+
+def driver_errors() -> Errors:
+    """What the drivers and SQLAlchemy raise; everything of it is translated before it leaves the store.
+
+    Asked when something was raised: psycopg is imported only by who speaks to PostgreSQL.
+    """
+    return (sqlite3.Error, exc.SQLAlchemyError, *_postgres_errors())
+
+
+def statement_errors() -> Errors:
+    """What a single statement may raise besides: values that no database holds (half a character, a number too large)."""
+    return (*driver_errors(), ValueError, OverflowError)
+
+
+def _postgres_errors() -> Errors:
+    driver = sys.modules.get("psycopg")
+    return () if driver is None else (driver.Error,)
 
 
 def translated(error: BaseException) -> StoreError:
@@ -90,8 +109,8 @@ def translated(error: BaseException) -> StoreError:
         error = error.orig
     if isinstance(error, sqlite3.Error):
         return _of_sqlite(error)
-    if isinstance(error, psycopg.Error):
-        return _of_postgres(error)
+    if isinstance(error, _postgres_errors()):
+        return _of_postgres(error)  # type: ignore[arg-type] # it is a psycopg.Error
     return StoreBroken(type(error).__name__)
 
 
@@ -101,7 +120,7 @@ def _of_postgres(error: psycopg.Error) -> StoreError:
         return Conflict(TRANSIENT[code])
     if code.startswith("23"):
         return Conflict(error.diag.constraint_name or code)
-    if code.startswith(("22", "42", "0A")) or (not code and isinstance(error, psycopg.ProgrammingError)):
+    if code.startswith(("22", "42", "0A")) or (not code and type(error).__name__ == "ProgrammingError"):
         return StoreBroken(code or "driver")
     return StoreUnavailable(code or "connection")
 

@@ -11,7 +11,7 @@ from typing import Self
 from sqlalchemy import URL, Connection, Engine
 
 from paycore.store import connect, migrate
-from paycore.store.errors import DRIVER_ERRORS, StaleSchema, translated
+from paycore.store.errors import StaleSchema, driver_errors, translated
 from paycore.store.sql import Dialect
 from paycore.store.unit import Unit
 
@@ -133,5 +133,5 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
     try:
         with engine.connect() as connection, connection.begin():
             yield connection
-    except DRIVER_ERRORS as error:
+    except driver_errors() as error:
         raise translated(error) from None

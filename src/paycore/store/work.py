@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.sql import Executable
 
-from paycore.store.errors import STATEMENT_ERRORS, translated
+from paycore.store.errors import statement_errors, translated
 from paycore.store.rows import Values, pack
 from paycore.store.sql import Dialect, Statement
 
@@ -31,7 +31,7 @@ class Work:
         try:
             self._cursor.execute(statement.of(self.dialect), parameters)
             return list(self._cursor.fetchall())
-        except STATEMENT_ERRORS as error:
+        except statement_errors() as error:
             raise translated(error) from None
 
     def stream(self, statement: Statement, *parameters: Any) -> Iterator[Values]:
@@ -40,7 +40,7 @@ class Work:
             self._cursor.execute(statement.of(self.dialect), parameters)
             while rows := self._cursor.fetchmany(FETCH):
                 yield from rows
-        except STATEMENT_ERRORS as error:
+        except statement_errors() as error:
             raise translated(error) from None
 
     def keyed(self, statement: Statement, keys: Iterable[Any]) -> list[Values]:
@@ -53,7 +53,7 @@ class Work:
         try:
             self._cursor.execute(statement.of(self.dialect), parameters)
             return int(self._cursor.rowcount)
-        except STATEMENT_ERRORS as error:
+        except statement_errors() as error:
             raise translated(error) from None
 
     def _change_many(self, statement: Statement, rows: Sequence[Values]) -> int:
@@ -66,19 +66,19 @@ class Work:
             else:
                 self._cursor.execute(statement.postgresql, (pack(rows),))
             return int(self._cursor.rowcount)
-        except STATEMENT_ERRORS as error:
+        except statement_errors() as error:
             raise translated(error) from None
 
     def _ask(self, statement: Executable, parameters: Any = None) -> list[Any]:
         """The rows of a SQLAlchemy statement."""
         try:
             return list(self._connection.execute(statement, parameters).all())
-        except STATEMENT_ERRORS as error:
+        except statement_errors() as error:
             raise translated(error) from None
 
     def _do(self, statement: Executable, parameters: Any = None) -> int:
         """How many rows a SQLAlchemy statement changed."""
         try:
             return int(self._connection.execute(statement, parameters).rowcount)
-        except STATEMENT_ERRORS as error:
+        except statement_errors() as error:
             raise translated(error) from None
