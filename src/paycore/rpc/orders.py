@@ -168,10 +168,13 @@ async def order_id_of(call: Call, request: Any) -> str:
     return found.order_id
 
 
-def list_range(pages: Pages, call: Call, request: Any) -> tuple[int, int, tuple[int, str] | None]:
+def list_range(
+    pages: Pages, call: Call, request: Any, *, is_bounded: bool = True
+) -> tuple[int, int, tuple[int, str] | None]:
     """From when to when a list looks, and behind which row it goes on. Raises BAD_RANGE.
 
-    What was left out is settled by the first page and stays as it was for the pages after it.
+    What was left out is settled by the first page and stays as it was for the pages after it. A list that something
+    else bounds looks back to the beginning unless it is told otherwise.
     """
     mark = pages.mark(call.app_id, request)
     if mark is not None:
@@ -182,8 +185,8 @@ def list_range(pages: Pages, call: Call, request: Any) -> tuple[int, int, tuple[
         now = call.now() + 1  # what was made this very microsecond is seen
         end = now if start is None else max(min(now, start + LONGEST_RANGE), start + 1)
     if start is None:
-        start = max(end - LONGEST_RANGE, 0)
-    if not start < end <= start + LONGEST_RANGE:
+        start = max(end - LONGEST_RANGE, 0) if is_bounded else 0
+    elif not start < end <= start + LONGEST_RANGE:
         raise Refused(
             Reason.BAD_RANGE,
             "start_time must lie before end_time and at most 31 days before it.",

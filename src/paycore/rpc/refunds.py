@@ -40,7 +40,7 @@ class RefundService:
         return refund_pb2.GetRefundResponse(refund=_shown(order, refund_id))
 
     async def list_refunds(self, call: Call, request: refund_pb2.ListRefundsRequest) -> refund_pb2.ListRefundsResponse:
-        start, end, after = list_range(self.pages, call, request)
+        start, end, after = list_range(self.pages, call, request, is_bounded=not request.order_id)
         size = self.pages.size(request)
         found = await call.engine.list_refunds(
             call.app_id,
