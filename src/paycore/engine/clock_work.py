@@ -117,19 +117,19 @@ class ClockWork:
         self._is_full = most <= 0 or bool(spared)
         if most <= 0:
             return self._clock.now() + FLOOR
-        taken, next_at = await self._run(lambda: self._claim(most, spared))
+        looked_at = self._clock.now()
+        taken, next_at = await self._run(lambda: self._claim(looked_at, most, spared))
         for due in taken:
             self._begin(due)
         if len(taken) == most:
             return None
-        now = self._clock.now()
+        floor = self._clock.now() + FLOOR
         if next_at is None:
-            return now + FLOOR
-        return min(next_at, now + FLOOR) if next_at > now else now + SOON
+            return floor
+        return min(next_at, floor) if next_at > looked_at else self._clock.now() + SOON
 
-    def _claim(self, most: int, spared: list[str]) -> tuple[list[Due], int | None]:
+    def _claim(self, now: int, most: int, spared: list[str]) -> tuple[list[Due], int | None]:
         """What was taken, and when the next task is due. A look that finds nothing due writes nothing."""
-        now = self._clock.now()
         with self._store.read() as unit:
             next_at = unit.next_due_at(now)
         if next_at is None or next_at > now:
