@@ -222,5 +222,5 @@ def _task(task: Task | None) -> str:
     return f" >{task.verb.value}" if task else ""
 
 
-STORE = {"price": Price.STORE, "can_refund": False, "can_close": False}
+STORE: dict[str, Any] = {"price": Price.STORE, "can_refund": False, "can_close": False}
 MARGIN_OVER = EXPIRY + MINUTE + SECOND
