@@ -72,7 +72,7 @@ async function walk() {
     merchant_order_no: number,
     subject: "Tea, 茶",
     amount: { currency_code: "CNY", amount_minor: "1200" },
-    metadata: { shelf: "A-17" },
+    metadata: [{ key: "shelf", value: "A-17" }], // proto-loader reads a descriptor set's maps as lists of their entries
     request_id: randomUUID(),
   };
   const { order } = await ask(orders, "CreateOrder", wanted);
