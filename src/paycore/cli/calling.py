@@ -96,7 +96,7 @@ def _methods() -> list[MethodDescriptor]:
 
 def _find(name: str) -> MethodDescriptor:
     """The method that is meant, with or without its service, in any case."""
-    wanted = name.replace("/", ".").removeprefix("paycore.v1.").lower()
+    wanted = name.strip("/").replace("/", ".").removeprefix("paycore.v1.").lower()
     for method in _methods():
         if wanted in (method.name.lower(), f"{method.containing_service.name}.{method.name}".lower()):
             return method
