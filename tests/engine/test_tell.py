@@ -13,7 +13,8 @@ from paycore.core.ids import Prefix, make_id
 from paycore.core.order import Details, Order, SurplusPolicy
 from paycore.core.refusals import Reason, Refused
 from paycore.core.terms import Terms
-from paycore.engine.tell import Reader, Teller, Telling, Told
+from paycore.engine.reader import Reader
+from paycore.engine.tell import Teller, Telling, Told
 from paycore.store import App, RequestKey, Store, StoreUnavailable, Unit
 from paycore.testing.clock import FakeClock, SeededIds
 

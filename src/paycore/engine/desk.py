@@ -17,7 +17,8 @@ from paycore.engine.converse import Room
 from paycore.engine.host import Host
 from paycore.engine.ids import Ids
 from paycore.engine.memory import Memory
-from paycore.engine.tell import Reader, Teller, Telling, Told, conflict
+from paycore.engine.reader import Reader
+from paycore.engine.tell import Teller, Telling, Told, conflict
 from paycore.engine.verbs import Verbs
 from paycore.store import Evidence, RequestKey, Unit
 

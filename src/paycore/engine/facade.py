@@ -31,10 +31,12 @@ from paycore.engine.memory import Memory
 from paycore.engine.notices import Notices
 from paycore.engine.orders import OrderDraft, Orders, Remedied
 from paycore.engine.paying import Paying
+from paycore.engine.reader import Reader
 from paycore.engine.refunding import RefundDraft, Refunding
 from paycore.engine.sequencer import Sequencer
 from paycore.engine.sessions import Sessions, Tokens
-from paycore.engine.tell import Reader, Run, Teller, Told
+from paycore.engine.tell import Teller, Told
+from paycore.engine.threads import Run
 from paycore.engine.verbs import Verbs
 from paycore.store import ListedAnomaly, ListedRefund, PageKey, Session, Store
 

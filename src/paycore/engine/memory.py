@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from paycore.core.refusals import Reason, Refused
-from paycore.engine.tell import Run, Threads, failure
+from paycore.engine.threads import Run, Threads, failure
 from paycore.store import Conflict, Store, Unit
 
 T = TypeVar("T")

@@ -19,7 +19,6 @@ from paycore.core.facts import Fact, OrderAsked, RefundAsked
 from paycore.core.order import Order, Refund
 from paycore.core.refusals import Reason, Refused
 from paycore.engine.clock import Clock
-from paycore.engine.reader import Reader
 from paycore.engine.threads import Run, Threads, failure
 from paycore.store import (
     Change,
@@ -33,8 +32,6 @@ from paycore.store import (
     StoreUnavailable,
     Unit,
 )
-
-__all__ = ["Meter", "Reader", "Run", "Teller", "Telling", "Threads", "Told", "conflict", "failure"]
 
 log = logging.getLogger("paycore.engine.tell")
 

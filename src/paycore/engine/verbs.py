@@ -33,8 +33,9 @@ from paycore.engine import witness
 from paycore.engine.accounts import Accounts, AccountUnusableNow, OpenAccount
 from paycore.engine.asking import Asker
 from paycore.engine.converse import Room, Talk
+from paycore.engine.reader import Reader
 from paycore.engine.soundness import Unsound, check_payment_finding, check_refund_finding
-from paycore.engine.tell import Reader, Teller, Telling, Told
+from paycore.engine.tell import Teller, Telling, Told
 from paycore.store import Due, Evidence
 
 log = logging.getLogger("paycore.engine.verbs")
