@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import importlib.util
 import os
 import pwd
@@ -32,6 +33,8 @@ from sqlalchemy.engine import URL, make_url
 GIVEN = "PAYCORE_TEST_PG_URL"
 READY_WITHIN_SECONDS = 30.0
 ATTEMPTS = 5
+ROOM = "paycore-pg-"
+JUST_MADE_SECONDS = 120
 
 
 class NoPostgres(Exception):
@@ -184,7 +187,8 @@ def unprivileged_owner() -> Owner | None:
 def room_for(owner: Owner | None) -> Iterator[Path]:
     """A temporary folder that the owner can reach; gone afterwards."""
     for parent in dict.fromkeys([tempfile.gettempdir(), "/tmp", "/var/tmp"]):
-        room = Path(tempfile.mkdtemp(prefix="paycore-pg-", dir=parent))
+        sweep(Path(parent))
+        room = Path(tempfile.mkdtemp(prefix=ROOM, dir=parent))
         if owner:
             os.chown(room, owner.uid, owner.gid)
         if may_read(room, owner):
@@ -193,9 +197,27 @@ def room_for(owner: Owner | None) -> Iterator[Path]:
     else:
         raise NoPostgres("PostgreSQL: no temporary folder that an unprivileged user can reach")
     try:
-        yield room
+        with held(room):
+            yield room
     finally:
         shutil.rmtree(room, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def held(room: Path) -> Iterator[None]:
+    """Marks the room as lived in, for as long as this process lives."""
+    with (room / "held").open("w") as mark:
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+def sweep(parent: Path) -> None:
+    """Remove the rooms of processes that were killed. A room that is only just being made is left alone."""
+    for room in parent.glob(f"{ROOM}*"):
+        with contextlib.suppress(OSError), (room / "held").open("r+") as mark:
+            if time.time() - room.stat().st_mtime > JUST_MADE_SECONDS:
+                fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(room, ignore_errors=True)
 
 
 def may_read(path: Path, owner: Owner | None) -> bool:

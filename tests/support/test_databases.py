@@ -84,11 +84,22 @@ class TestOurOwnServer:
     def test_it_dies_with_the_process_that_started_it(self) -> None:
         script = (
             "import os\nfrom tests.support import postgres\n"
-            "with postgres.running() as server:\n    print(server.process.pid, flush=True)\n    os._exit(9)\n"
+            "with postgres.running() as server:\n    print(server.process.pid, server.data.parent, flush=True)\n    os._exit(9)\n"
         )
         done = subprocess.run([sys.executable, "-c", script], cwd=HOUSE, capture_output=True, text=True, timeout=50)
         assert done.returncode == 9, done.stderr
-        assert is_gone_soon(int(done.stdout))
+        pid, room = done.stdout.split()
+        assert is_gone_soon(int(pid))
+        os.utime(room, (0, 0))
+        postgres.sweep(Path(room).parent)
+        assert not Path(room).exists()
+
+    def test_a_room_that_is_lived_in_is_not_swept(self, pg_server: postgres.Server) -> None:
+        assert pg_server.data is not None
+        room = pg_server.data.parent
+        os.utime(room, (0, 0))
+        postgres.sweep(room.parent)
+        assert room.exists()
 
     def test_the_binaries_from_pip_serve_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(postgres, "on_path", lambda: None)
