@@ -134,7 +134,7 @@ async def test_it_says_why_it_is_not_ready(store: Store, monkeypatch: pytest.Mon
 
 
 async def test_it_leaves_no_thread_and_no_task_behind(store: Store) -> None:
-    before = set(asyncio.all_tasks())
+    before, running = set(asyncio.all_tasks()), set(threading.enumerate())
     world = scripted(store, ScriptedChannel(query_=paid))
     await world.engine.start()
     await world.account()
@@ -145,7 +145,8 @@ async def test_it_leaves_no_thread_and_no_task_behind(store: Store) -> None:
     await asyncio.sleep(0)
     assert set(asyncio.all_tasks()) == before
     ours = {"teller", "reader", "hub", "memory", "clock", "sequencer"}
-    assert not [thread.name for thread in threading.enumerate() if thread.name.split("_")[0] in ours]
+    left = set(threading.enumerate()) - running
+    assert not [thread.name for thread in left if thread.name.split("_")[0] in ours]
 
 
 async def test_an_app_that_is_not_there_lets_nobody_in(store: Store) -> None:
