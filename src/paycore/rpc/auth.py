@@ -106,6 +106,17 @@ class Authenticator:
         self._now = now
         self._known = Known(directory, monotonic, fresh_seconds)
 
+    def recall(self, credentials: Credentials, policy: Policy) -> Principal | None:
+        """The same as `admit` where nobody need be asked: a key alone that let somebody in a moment ago. None where one must."""
+        shown = credentials.authorization
+        if len(shown) != 1 or credentials.certificate is not None:
+            return None
+        token = _BEARER.fullmatch(shown[0])
+        if token is None or not token[1].startswith(KEY_PREFIX):
+            return None
+        who = self._known.recall(Proof(Shown.KEY, digest_of(token[1])))
+        return None if who is None or who.certificate else self._allowed(who, policy)
+
     async def admit(self, credentials: Credentials, policy: Policy) -> Principal:
         """The one who is asking, if it may ask this."""
         return self._allowed(await self._who(credentials), policy)
@@ -216,6 +227,11 @@ class Known:
             task = self._looking[proof] = asyncio.create_task(self._look(proof))
             task.add_done_callback(lambda _: self._looking.pop(proof, None))
         return await asyncio.shield(task)
+
+    def recall(self, proof: Proof) -> Principal | None:
+        """Whom the proof belongs to, if that was asked in the last seconds; None if not, or if it is nobody."""
+        said = self._said.get(proof)
+        return said[1] if said is not None and self._monotonic() < said[0] else None
 
     def has_met(self, proof: Proof) -> bool:
         """Whether the last answer was somebody, however long ago."""

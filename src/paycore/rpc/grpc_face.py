@@ -220,6 +220,7 @@ async def _silence(path: str, context: Context) -> AsyncIterator[None]:
         await refuse(context, bug_of_ours(path, error))
 
 
+@lru_cache(maxsize=4096)  # a peer is a connection: the same for thousands of calls
 def address_of(peer: str) -> str:
     """The address in gRPC's name of a peer, without its port: `ipv4:192.0.2.1:5000` is 192.0.2.1."""
     found = _PEER.fullmatch(unquote(peer))

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from paycore.core.refusals import Reason, Refused
@@ -64,6 +64,7 @@ class Limits:
         self._streams: Counter[str] = Counter()
         self._quiet = asyncio.Event()
         self._quiet.set()
+        self._call = _Call(self)
         self.calls = 0
         self.streams = 0
 
@@ -93,18 +94,21 @@ class Limits:
             self._monotonic()
         )
 
-    @contextmanager
-    def call(self) -> Iterator[None]:
+    def call(self) -> AbstractContextManager[None]:
         """One unary call at work; refused when too many are."""
+        return self._call
+
+    def begin_call(self) -> None:
+        """One more call at work; refused when too many are."""
         if self.calls >= self.allowance.calls_at_once:
             raise _too_often(0.5)
         self.calls += 1
         self._quiet.clear()
-        try:
-            yield
-        finally:
-            self.calls -= 1
-            self._hush()
+
+    def end_call(self) -> None:
+        """One call less at work."""
+        self.calls -= 1
+        self._hush()
 
     @contextmanager
     def stream(self, app_id: str, session_id: str = "") -> Iterator[None]:
@@ -160,6 +164,19 @@ class Limits:
         else:
             self._buckets.move_to_end(whose)
         return bucket
+
+
+class _Call(AbstractContextManager[None]):
+    """A call at work. It has nothing of its own, so that one does for all of them: every call passes here."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
+    def __enter__(self) -> None:
+        self._limits.begin_call()
+
+    def __exit__(self, *_error: object) -> None:
+        self._limits.end_call()
 
 
 def _too_often(wait: float) -> Refused:
