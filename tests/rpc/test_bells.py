@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from paycore.rpc.bells import SECOND, Bell, Wheel
+from paycore.rpc.bells import AT_ONCE, SECOND, Bell, Wheel, ring_in_turn
 
 
 class HandClock:
@@ -133,3 +133,20 @@ async def test_many_bells_cost_one_sleep(clock: HandClock, wheel: Wheel) -> None
     for _ in range(200):
         await asyncio.sleep(0)
     assert all([await is_rung(bell) for bell in bells])
+
+
+async def test_many_bells_rung_at_once_let_others_have_a_turn() -> None:
+    bells = [Bell() for _ in range(AT_ONCE * 10)]
+    order: list[str] = []
+
+    async def wait(bell: Bell) -> None:
+        await bell.wait()
+        order.append("bell")
+
+    waiting = [asyncio.ensure_future(wait(bell)) for bell in bells]
+    await asyncio.sleep(0)
+    ring_in_turn(bells)
+    asyncio.get_running_loop().call_soon(order.append, "other")
+    await asyncio.gather(*waiting)
+    assert order.count("bell") == len(bells)
+    assert order.index("other") <= 2 * AT_ONCE

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from paycore.v1 import cashier_pb2, common_pb2, order_pb2, payment_pb2, refund_pb2
+from paycore.v1.cashier_pb2 import CashierOption as Option
+from paycore.v1.cashier_pb2 import CashierSession as Session
 from tests.rpc.shop import Shop, a_session, fresh, money
 from tests.rpc.test_bad_input_services import a_proof, a_report, store_payment, token_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-Session, Option = cashier_pb2.CashierSession, cashier_pb2.CashierOption
 PENDING, PAID = order_pb2.Order.STATE_PENDING, order_pb2.Order.STATE_PAID
 SUCCEEDED = payment_pb2.Payment.STATE_SUCCEEDED
 

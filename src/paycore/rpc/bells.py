@@ -4,7 +4,7 @@ A stream at rest costs one bell: no task and no timer of its own.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from heapq import heappop, heappush
 from typing import Protocol
 
@@ -45,6 +45,15 @@ class Bell:
             finally:
                 self._waiter = None
         self._is_rung = False
+
+
+def ring_in_turn(bells: Sequence[Bell], begin: int = 0) -> None:
+    """Ring them all, a few in each turn of the loop, so that whatever else waits has its turn between them."""
+    end = begin + AT_ONCE
+    for bell in bells[begin:end]:
+        bell.ring()
+    if end < len(bells):
+        asyncio.get_running_loop().call_soon(ring_in_turn, bells, end)
 
 
 class Wheel:

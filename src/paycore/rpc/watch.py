@@ -18,7 +18,7 @@ from paycore.core.events import Event
 from paycore.core.order import Order, OrderState
 from paycore.core.refusals import Reason, Refused
 from paycore.engine.hub import Hub
-from paycore.rpc.bells import SECOND, Bell, Wheel
+from paycore.rpc.bells import SECOND, Bell, Wheel, ring_in_turn
 from paycore.rpc.pipeline import Call
 from paycore.rpc.translate import event_message, instant, order_message, refund_message
 from paycore.v1 import cashier_pb2, common_pb2, order_pb2, refund_pb2
@@ -76,8 +76,7 @@ class Topic:
         """The order has come to this version: wake everybody who watches it."""
         if version > self.version:
             self.version = version
-            for bell in self.bells:
-                bell.ring()
+            ring_in_turn(tuple(self.bells))
 
     async def fresh(self) -> Order | None:
         """The order as the database has it now; None if there is no such order."""
@@ -129,7 +128,7 @@ class Topic:
         if order is self._order and self._snapshot is not None:
             return self._snapshot
         shared = Shared(order_pb2.WatchOrderResponse(version=order.version, snapshot=order_message(order)))
-        if order is self._order:
+        if order is self._order and self.streams > 1:
             self._snapshot = shared
         return shared
 
@@ -441,8 +440,7 @@ class Watches:
 
     async def _ring_at(self, drain: asyncio.Event) -> None:
         await drain.wait()
-        for bell in tuple(self._open):
-            bell.ring()
+        ring_in_turn(tuple(self._open))
 
     # ------------------------------------------------------------------------------------ what is watched
 
