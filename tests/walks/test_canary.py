@@ -88,7 +88,7 @@ async def test_no_secret_is_ever_said(store_url: str, tmp_path: Path) -> None:
             order = await walk(client, street, ears)
         await misuse(server, town, street, ears)
         await browse(server, town, ears)
-        await operate(town, order, password, ears)
+        await operate(town, order, password, street.settings["private_key"], ears)
         ears.hear("the process's arguments", Path(f"/proc/{server.pid}/cmdline").read_bytes())
         await server.leave()
         ears.hear("the server's log", server.said())
@@ -98,7 +98,7 @@ async def test_no_secret_is_ever_said(store_url: str, tmp_path: Path) -> None:
 
 
 def expect_silence(ears: Ears, canaries: Mapping[str, str]) -> None:
-    assert len(ears.heard) > 60, "the walk heard too little to prove anything"
+    assert len(ears.heard) > 40, "the walk heard too little to prove anything"
     found = sorted(
         {
             f"{name} in {where}"
@@ -176,36 +176,32 @@ async def browse(server: Server, town: Town, ears: Ears) -> None:
             ears.hear("POST a forged notice", f"{answer.status_code} {answer.headers} {answer.text}")
 
 
-async def operate(town: Town, order: order_pb2.Order, password: str, ears: Ears) -> None:
+async def operate(town: Town, order: order_pb2.Order, password: str, private_key: str, ears: Ears) -> None:
     """Everything that an operator can look at, and some mistakes."""
-    lost = {"PAYCORE_DATABASE_URL": f"postgresql+psycopg://paycore:{password}@127.0.0.1:1/lost"}
-    looks: list[tuple[str, ...]] = [
-        ("apps", "list"),
+    (town.folder / "wrong.json").write_text(json.dumps({"private_key": private_key, "base_url": 7}))
+    known: list[tuple[str, ...]] = [
         ("apps", "show", "shop"),
         ("accounts", "list"),
         ("accounts", "show", town.account_id),
-        ("channels", "list"),
         ("channels", "show", "sandbox"),
+        ("orders", "list"),
         ("orders", "show", order.order_id),
         ("orders", "explain", order.order_id),
         ("anomalies", "list"),
         ("doctor",),
         ("audit",),
     ]
-    for words in looks:
-        hear(ears, town, *words, "--json")
-    hear(ears, town, "orders", "list")
-    hear(ears, town, "accounts", "show", "ac" + "0" * 26)
-    hear(ears, town, "accounts", "add", "sandbox", "--app", "shop", "--settings", "-", text='{"private_key": "no key"}')
-    hear(ears, town, "apps", "list", "--database", f"postgresql+psycopg://x:{password}@127.0.0.1:1/lost")
-    town.settings |= lost
-    for words in (("apps", "list"), ("doctor",), ("migrate",), ("serve",)):
-        hear(ears, town, *words)
-
-
-def hear(ears: Ears, town: Town, *words: str, text: str | None = None) -> None:
-    done = town.command(*words, text=text)
-    ears.hear(f"paycore {' '.join(words[:2])}", f"{done.stdout}\n{done.stderr}")
+    mistakes: list[tuple[str, ...]] = [
+        ("accounts", "add", "sandbox", "--app", "shop", "--settings", "wrong.json"),
+        ("apps", "list", "--database", f"postgresql+psycopg://x:{password}@127.0.0.1:1/lost"),
+        ("call", "OrderService.GetOrder", json.dumps({"order_id": town.key})),
+    ]
+    done = await asyncio.to_thread(town.commands, *known, *((*words, "--json") for words in known), *mistakes)
+    assert done.stdout.count("exit code 0") >= 2 * len(known) - 2, done.stdout + done.stderr
+    ears.hear("the command line", f"{done.stdout}\n{done.stderr}")
+    town.settings["PAYCORE_DATABASE_URL"] = f"postgresql+psycopg://paycore:{password}@127.0.0.1:1/lost"
+    lost = await asyncio.to_thread(town.commands, ("apps", "list"), ("doctor",), ("migrate",), ("serve",))
+    ears.hear("the command line without a database", f"{lost.stdout}\n{lost.stderr}")
 
 
 # ---------------------------------------------------------------------------------------------- at rest

@@ -26,7 +26,8 @@ CUSTOMERS = 6
 AMOUNT = 3_000
 REFUNDS = (1_000, 500)
 METHODS = ("app", "qr", "redirect")
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 100.0
+"""A worker that was killed leaves a lease of half a minute; two in a row, and some asking again, stay below this."""
 
 
 @dataclass
@@ -54,8 +55,13 @@ class Customer:
 
     async def go_on(self, is_over: asyncio.Event) -> None:
         while not is_over.is_set():
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await self._live()
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await self._live()
+            except TimeoutError:
+                journal = self.journals[-1]
+                stuck = await self._client.explain_order(journal.order.order_id)
+                raise AssertionError(f"a life did not go on: {journal.versions}\n{stuck}") from None
 
     async def _live(self) -> None:
         asked: dict[str, Any] = {
@@ -126,7 +132,8 @@ async def insist(ask: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(0.1)
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.slow
+@pytest.mark.timeout(180)
 async def test_nothing_acknowledged_is_lost(store_url: str, tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")

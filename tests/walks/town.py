@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -22,7 +23,14 @@ from paycore.store import Store
 from tests.walks.processes import Server
 from tests.walks.street import CHANNEL, Street
 
-AUDIT_SECONDS = 60.0
+COMMAND_SECONDS = 60.0
+MANY = """
+import json, sys
+from paycore.cli.main import run
+for words in json.loads(sys.argv[1]):
+    print("$ paycore", *words[:2], flush=True)
+    print("exit code", int(run(words)), flush=True)
+"""
 
 
 @dataclass
@@ -49,15 +57,22 @@ class Town:
         done = await asyncio.to_thread(self.command, "audit")
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
-    def command(self, *words: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run one command of the command line, as an operator would."""
+        return self._run("-m", "paycore", *words)
+
+    def commands(self, *lines: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+        """Run several commands one after the other, in one process to save the starts. Each says how it ended."""
+        return self._run("-c", MANY, json.dumps(lines))
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PAYCORE_")}
         return subprocess.run(
-            [sys.executable, "-m", "paycore", *words],
-            input=text,
+            [sys.executable, *arguments],
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=AUDIT_SECONDS,
+            timeout=COMMAND_SECONDS,
             env=environment | self.settings,
             cwd=self.folder,
             check=False,
