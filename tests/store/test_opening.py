@@ -75,6 +75,12 @@ def test_other_databases_are_refused(url: str) -> None:
         Store.open(url)
 
 
+def test_an_old_sqlite_is_refused_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 34, 1))
+    with pytest.raises(ValueError, match=r"SQLite 3\.38 or newer is needed"):
+        Store.open("sqlite://")
+
+
 def test_no_password_is_shown(pg_ready: str) -> None:
     url = make_url(pg_ready).set(password="canary-7f3a").render_as_string(hide_password=False)
     store = Store.open(url, check_durability=False)

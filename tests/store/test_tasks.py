@@ -100,6 +100,23 @@ def test_one_row_may_be_asked_for(store: Store) -> None:
     assert [due.subject_id for due in take(store, two.at)] == [one.now.payments[0].payment_id]
 
 
+def test_the_tasks_of_some_accounts_may_be_left(store: Store) -> None:
+    mine, theirs = Told().asks().save(store), Told().asks(account_id="ac-slow").save(store)
+    late = mine.now.expires_at
+
+    def taken(*sparing: str) -> set[str]:
+        with store.write() as unit:
+            found = unit.claim_due(late, late, 100, sparing=sparing)  # a lease that ends at once
+        return {due.subject_id for due in found}
+
+    orders = {mine.now.order_id, theirs.now.order_id}
+    ours, slow = mine.now.payments[0].payment_id, theirs.now.payments[0].payment_id
+    assert taken() == orders | {ours, slow}
+    assert taken("ac-slow") == orders | {ours}
+    assert taken("", "ac-slow") == {ours}
+    assert taken("", "ac-slow", ACCOUNT) == set()
+
+
 def test_the_longest_due_come_first_whatever_they_are(store: Store) -> None:
     orders = [Told(at=NOW + place * SECOND) for place in range(3)]
     for told in orders:

@@ -12,6 +12,8 @@ from paycore.store.errors import WeakDurability
 if TYPE_CHECKING:
     import psycopg
 
+OLDEST_SQLITE = (3, 38)
+"""The first with STRICT tables, RETURNING and JSON in every build."""
 BUSY_SECONDS = 5.0
 """How long a writer waits for another process's write on one SQLite file."""
 CONNECT_SECONDS = 5
@@ -46,13 +48,16 @@ PG_KEEPALIVE = {
 
 
 def read_url(url: str) -> URL:
-    """The URL with the driver that we speak. Raises ValueError for a database that we do not know."""
+    """The URL with the driver that we speak. Raises ValueError for a database that we do not know, or that is too old."""
     try:
         read = make_url(url)
     except ArgumentError:
         raise ValueError("that is no database URL") from None
     kind = read.get_backend_name()
     if kind == "sqlite":
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            needed = ".".join(map(str, OLDEST_SQLITE))
+            raise ValueError(f"SQLite {needed} or newer is needed; this Python has {sqlite3.sqlite_version}")
         return read.set(drivername="sqlite+pysqlite")
     if kind in ("postgresql", "postgres"):
         return read.set(drivername="postgresql+psycopg")

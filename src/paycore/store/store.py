@@ -74,14 +74,17 @@ class Store:
         SQLite takes the write lock at once, so its units follow one another. When StoreUnavailable comes out, whether
         it was committed is not known.
         """
-        with self._one_at_a_time, _transaction(self._writer) as connection:
-            yield Unit(connection, self.dialect)
+        with self._one_at_a_time, _transaction(self._writer) as connection, self._unit(connection) as unit:
+            yield unit
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Unit]:
         """One transaction that sees one moment and changes nothing."""
-        with self._one_at_a_time, _transaction(self._reader) as connection:
-            yield Unit(connection, self.dialect)
+        with self._one_at_a_time, _transaction(self._reader) as connection, self._unit(connection) as unit:
+            yield unit
+
+    def _unit(self, connection: Connection) -> contextlib.closing[Unit]:
+        return contextlib.closing(Unit(connection, self.dialect))
 
     def _refuse_weak(self) -> None:
         try:

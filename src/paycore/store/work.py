@@ -26,6 +26,10 @@ class Work:
         self._cursor: DBAPICursor = connection.connection.cursor()
         self.dialect: Dialect = dialect
 
+    def close(self) -> None:
+        """Let go of what a half-read statement still holds."""
+        self._cursor.close()
+
     def rows(self, statement: Statement, *parameters: Any) -> list[Values]:
         """The rows that a statement gives."""
         try:
