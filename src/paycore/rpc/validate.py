@@ -9,25 +9,24 @@ from google.protobuf.message import Message
 
 from paycore.core.refusals import Reason
 from paycore.rpc.refusals import MOST_VIOLATIONS, Invalid, Violation
+from paycore.rpc.soundness import TIMESTAMP, Quick, is_instant
 
 STANDARD: Final = {"required": Reason.FIELD_REQUIRED, "enum.defined_only": Reason.UNKNOWN_ENUM}
 """The two rules whose id is not a reason's name (see protos/paycore/v1/rules.proto)."""
-
-TIMESTAMP: Final = "google.protobuf.Timestamp"
-FIRST_SECOND: Final = 0
-END_SECOND: Final = 32_503_680_000
-"""The first second of the year 3000."""
 
 
 class Validator:
     """Checks requests against the rules of their protos."""
 
     def __init__(self) -> None:
+        self._quick = Quick()
         self._rules = protovalidate.Validator()
         self._holders: dict[str, tuple[FieldDescriptor, ...]] = {}
 
     def check(self, request: Message) -> None:
         """Raise Invalid with every field that is wrong, at most twenty; say nothing if the request is sound."""
+        if self._quick.is_sound(request):
+            return
         wrong = list(self._bad_instants(request, ""))
         if not wrong:
             wrong = [_violation(found.proto) for found in self._rules.collect_violations(request)[:MOST_VIOLATIONS]]
@@ -41,7 +40,7 @@ class Validator:
             for held in _held(message, field):
                 if held.DESCRIPTOR.full_name != TIMESTAMP:
                     yield from self._bad_instants(held, f"{place}.")
-                elif not _is_instant(held):
+                elif not is_instant(held):
                     yield Violation(place, Reason.BAD_TIMESTAMP, "is not an instant between 1970 and 2999")
 
     def _fields_leading_to_instants(self, descriptor: Any) -> tuple[FieldDescriptor, ...]:
@@ -64,10 +63,6 @@ def _held(message: Message, field: FieldDescriptor) -> Iterator[Message]:
         yield from getattr(message, field.name)
     elif message.HasField(field.name):
         yield getattr(message, field.name)
-
-
-def _is_instant(instant: Any) -> bool:
-    return bool(FIRST_SECOND <= instant.seconds < END_SECOND and 0 <= instant.nanos < 1_000_000_000)
 
 
 def _violation(found: Any) -> Violation:
