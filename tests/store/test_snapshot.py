@@ -331,11 +331,12 @@ def test_a_batch_of_any_size_is_the_same_number_of_statements(store: Store) -> N
     def statements(count: int) -> list[str]:
         orders = [Told().pays().refunds() for _ in range(count)]
         with store.write() as unit:
-            recording = Recording(unit._cursor)
+            recording: Any = Recording(unit._cursor)
             unit._cursor = recording
             unit.save([told.change() for told in orders])
             unit.load([told.now.order_id for told in orders], lock=True)
-            return recording.said
+            said: list[str] = recording.said
+            return said
 
     assert statements(1) == statements(50)
 
