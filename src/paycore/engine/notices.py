@@ -25,7 +25,7 @@ from paycore.channel import (
 )
 from paycore.core.facts import Fact, ForeignRefundHeard, PaymentHeard, RefundHeard, Via
 from paycore.core.findings import NotSent, Paid, Unknown
-from paycore.core.ids import Prefix, derive_id
+from paycore.core.ids import Prefix, derive_id, is_id
 from paycore.core.order import Anomaly, AnomalyKind, Order, Payment
 from paycore.core.refusals import Reason, Refused
 from paycore.engine import witness
@@ -67,6 +67,8 @@ class Notices:
 
     async def deliver(self, account_id: str, notice: RawNotice) -> NoticeReply:
         """Take a notice in and return the exact bytes for the channel. Never raises; acknowledges only what is stored."""
+        if not is_id(account_id, Prefix.ACCOUNT):
+            return NO_SUCH_ACCOUNT
         account: OpenAccount | None = None
         try:
             account = await self._desk.accounts.open(account_id)
