@@ -418,6 +418,17 @@ async def test_the_older_attempt_is_asked_about_and_closed_first(store: Store) -
     assert first.payment_id != second.payment_id
 
 
+async def test_a_request_that_comes_late_again_does_not_undo_the_switch(store: Store) -> None:
+    world = scripted(store, ScriptedChannel())
+    await world.account()
+    order, request = await world.order(), world.request()
+    first = await world.pay(order, request=request)
+    second = await world.paid(order, method="app", client={"face": "ios"})
+    again = await world.pay(order, request=request)
+    assert (again.subject_id, again.is_replay) == (first.subject_id, True)
+    assert (await world.stands(order)).payment(second.payment_id) == second
+
+
 async def test_an_attempt_that_the_channel_does_not_know_is_superseded(store: Store) -> None:
     channel = ScriptedChannel(query_=not_found, close_=not_found)
     world = scripted(store, channel)

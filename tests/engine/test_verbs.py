@@ -159,6 +159,8 @@ async def test_a_close_without_answer_is_asked_about_again(store: Store) -> None
     world, order = await begun(store, channel)
     told = await world.engine.close_order(world.app_id, order.order_id, world.request())
     assert told.order.state is OrderState.CLOSING
+    [payment] = told.order.payments
+    assert payment.close_unanswered_until is not None, "until its lease ends it may still take effect"
     channel.close_ = closed
     world.clock.advance(3)
     await world.do_due()

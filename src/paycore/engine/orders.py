@@ -170,7 +170,7 @@ def check_return_url(app: App, url: str) -> None:
     except ValueError:
         host, has_port, parts = "", False, urlsplit("")
     is_plain = parts.scheme == "https" and parts.username is None and parts.password is None and not has_port
-    if not is_plain or "\\" in url or host.rstrip(".") != host or host not in {one.lower() for one in app.return_hosts}:
+    if not is_plain or host not in {one.lower() for one in app.return_hosts}:
         raise Refused(
             Reason.RETURN_URL_FORBIDDEN,
             "The return URL is https to a host that the app listed.",

@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Mapping
 from typing import Any
 
-from paycore.core.ids import Prefix, is_id
+from paycore.core.ids import Prefix
 from paycore.core.order import Order
 from paycore.core.paying import refuse_unpayable
 from paycore.core.refusals import Reason, Refused
@@ -19,7 +19,6 @@ from paycore.store import Session, StoredRequest, Unit
 LIFETIME = 30 * MINUTE
 _PURPOSE = "cashier session tokens"
 _ID_LENGTH = 28
-_TOKEN_LENGTH = _ID_LENGTH + 43
 
 
 class Tokens:
@@ -39,7 +38,7 @@ class Tokens:
         is_ours = False
         for key in self._keys:
             is_ours |= hmac.compare_digest(_seal(key, session_id).encode(), given)
-        return session_id if is_ours and len(token) == _TOKEN_LENGTH and is_id(session_id, Prefix.SESSION) else None
+        return session_id if is_ours else None
 
 
 def _seal(key: bytes, session_id: str) -> str:
