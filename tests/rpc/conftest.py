@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,24 +10,26 @@ import pytest_asyncio
 
 from tests.rpc.shop import Shop, open_shop
 from tests.support import postgres
+from tests.support.databases import migrate
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "postgresql"])
 async def market(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
     """One shop for the whole module; its tests run on the module's loop and leave each other's orders alone."""
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('market') / 'paycore.sqlite'}"
-        async with open_shop(url) as shop:
+        path = tmp_path_factory.mktemp("market") / "paycore.sqlite"
+        shutil.copyfile(request.getfixturevalue("sqlite_like"), path)
+        async with open_shop(f"sqlite:///{path}") as shop:
             yield shop
         return
     server: postgres.Server = request.getfixturevalue("pg_server")
-    with server.database() as url:
+    with server.database(like=server.template("store", migrate)) as url:
         async with open_shop(url) as shop:
             yield shop
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def shop(store_url: str) -> AsyncIterator[Shop]:
+async def shop(ready_url: str) -> AsyncIterator[Shop]:
     """A shop of the test's own."""
-    async with open_shop(store_url) as shop:
+    async with open_shop(ready_url) as shop:
         yield shop

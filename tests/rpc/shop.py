@@ -237,10 +237,9 @@ def a_notice(notice: OutgoingNotice) -> notice_pb2.DeliverNoticeRequest:
 
 @asynccontextmanager
 async def open_shop(url: str, *, limits: dict[str, Any] | None = None, **more: Any) -> AsyncIterator[Shop]:
-    """A shop on an empty database."""
+    """A shop on a database that has its schema and nothing else."""
     store = Store.open(url, pool_size=2, check_durability=False)
     try:
-        store.migrate()
         _found(store)
         clock, simulator = FakeClock(NOW), SandboxSimulator("tests")
         wire = FaultyCarrier(InlineCarrier(clock, {GATE: simulator}))

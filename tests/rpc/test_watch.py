@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any
 
 import grpc
+import psycopg
 import pytest
 import pytest_asyncio
+from sqlalchemy.engine import make_url
 
 from paycore.rpc.auth import Proof, Shown
 from paycore.rpc.limits import Limits
@@ -34,6 +36,8 @@ from tests.rpc.shop import (
     served,
 )
 from tests.rpc.small import refusal
+from tests.rpc.test_bad_input_services import is_silent
+from tests.support.postgres import plain
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -195,9 +199,9 @@ async def pass_time(shop: Shop, seconds: float) -> None:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def small(sqlite_url: str) -> AsyncIterator[Shop]:
+async def small(sqlite_ready: str) -> AsyncIterator[Shop]:
     """A shop whose streams are few and live for a minute."""
-    async with open_shop(sqlite_url, limits={"streams_of_order": 2, "streams_of_app": 5}, stream_seconds=60) as shop:
+    async with open_shop(sqlite_ready, limits={"streams_of_order": 2, "streams_of_app": 5}, stream_seconds=60) as shop:
         yield shop
 
 
@@ -379,11 +383,11 @@ async def test_nothing_is_left_of_a_stream_that_is_over(market: Shop) -> None:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def pair(pg_url: str) -> AsyncIterator[tuple[Shop, Caller]]:
+async def pair(pg_ready: str) -> AsyncIterator[tuple[Shop, Caller]]:
     """Two processes on one PostgreSQL: a shop, and a caller of the other one."""
     async with (
-        open_shop(pg_url) as shop,
-        served(pg_url, shop.clock, shop.wire, seed=2) as other,
+        open_shop(pg_ready) as shop,
+        served(pg_ready, shop.clock, shop.wire, seed=2) as other,
         grpc.aio.insecure_channel(other.target) as channel,
     ):
         await asyncio.sleep(0.3)  # both listen to the other's hints by then
@@ -427,6 +431,52 @@ async def test_the_feed_of_both_processes_is_one(pair: tuple[Shop, Caller]) -> N
         told = [await stream.news() for _ in range(10)]
     assert {message.event.order_id for message in told} == set(made)
     assert [message.cursor for message in told] == list(range(1, 11))
+
+
+# ---------------------------------------------------------------------------------------------- the database goes away
+
+
+@contextmanager
+def shut(url: str) -> Iterator[None]:
+    """Nobody gets into this database, and whoever was in it is thrown out."""
+    name, house = make_url(url).database, plain(make_url(url).set(database="postgres"))
+    with psycopg.connect(house, autocommit=True) as connection:
+        connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        try:
+            yield
+        finally:
+            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+
+
+async def test_a_stream_outlives_an_outage_of_the_database(pg_ready: str) -> None:
+    async with open_shop(pg_ready) as shop:
+        order = await shop.order()
+        refund_order = await shop.paid()
+        feed_request = order_pb2.WatchOrdersRequest(heartbeat_seconds=5)
+        async with (
+            watch(shop.app, order.order_id, heartbeat_seconds=5) as stream,
+            watch(shop.app, refund_order.order_id, heartbeat_seconds=5, end_policy=NEVER) as other,
+            watching(shop.app.WatchOrders(feed_request, timeout=60)) as feed,
+        ):
+            await stream.next()
+            await other.next()
+            with shut(pg_ready):
+                for _ in range(8):  # more than a round of asking whether the key still holds
+                    await pass_time(shop, 5)
+                    assert (await stream.next()).WhichOneof("message") == "heartbeat"
+                    assert (await other.next()).WhichOneof("message") == "heartbeat"
+                    assert (await feed.next()).WhichOneof("message") in ("heartbeat", "event")
+                told = await refusal(shop.app.GetOrder(order_pb2.GetOrderRequest(order_id=order.order_id)))
+                assert (told.code, told.reason) == ("UNAVAILABLE", "STORE_UNAVAILABLE")
+                assert is_silent(told)
+            for _ in range(100):
+                try:
+                    await shop.app.CloseOrder(a_close(order.order_id))
+                    break
+                except grpc.aio.AioRpcError:
+                    await asyncio.sleep(0.05)
+            assert (await stream.news()).version == 2
 
 
 # ---------------------------------------------------------------------------------------------- the app's feed

@@ -74,6 +74,7 @@ class CashierService:
             raw_code=request.raw_code,
             raw_text=request.raw_text,
             order_id=call.principal.order_id,
+            deadline_at=call.deadline_at,
         )
         return cashier_pb2.ReportClientResultResponse(**_standing(told.order, request.payment_id))
 

@@ -182,6 +182,7 @@ def _line_item(item: LineItem) -> order_pb2.LineItem:
 
 def payment_message(order: Order, payment: Payment) -> payment_pb2.Payment:
     """An attempt, with its action while that may still be of use."""
+    is_ready = bool(payment.plan_json) and payment.is_open
     return payment_pb2.Payment(
         payment_id=payment.payment_id,
         order_id=order.order_id,
@@ -198,8 +199,8 @@ def payment_message(order: Order, payment: Payment) -> payment_pb2.Payment:
         is_superseded=payment.is_superseded,
         is_reversed=payment.is_reversed,
         channel_trade_no=payment.channel_trade_no,
-        is_action_ready=bool(payment.plan_json),
-        action=_action(payment) if payment.plan_json and payment.is_open else None,
+        is_action_ready=is_ready,
+        action=_action(payment) if is_ready else None,
         failure=_failure(payment.failure),
         create_time=instant(payment.created_at),
         update_time=instant(payment.updated_at),
@@ -256,6 +257,7 @@ def anomaly_message(order_id: str, anomaly: Anomaly) -> anomaly_pb2.Anomaly:
         detail=anomaly.detail,
         remedy=REMEDIES[anomaly.remedy] if anomaly.remedy else NO_REMEDY,
         note=anomaly.note,
+        resolver="" if anomaly.is_open or anomaly.remedy else "a rule",
         create_time=instant(anomaly.opened_at),
         resolve_time=maybe_instant(anomaly.resolved_at),
     )

@@ -32,6 +32,8 @@ behind a version is sent event by event, however much."""
 PAGE = 64
 """How many events are taken at a time."""
 HEARTBEAT_SECONDS = 15
+LOOK_AGAIN = 2 * SECOND
+"""How soon a stream looks again while the database cannot be asked."""
 CREDENTIALS_EVERY = 30 * SECOND
 """How often a stream asks whether whoever opened it would still be let in."""
 SETTLED = frozenset({OrderState.PAID, OrderState.CLOSED})
@@ -70,7 +72,7 @@ class Topic:
         self._order: Order | None = None
         self._snapshot: Shared | None = None
         self._events: dict[int, tuple[Event, Shared]] = {}
-        self._reading: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[Order | None] | None = None
 
     def moved(self, version: int) -> None:
         """The order has come to this version: wake everybody who watches it."""
@@ -88,15 +90,24 @@ class Topic:
         return order
 
     async def order(self, at_least: int) -> Order:
-        """The order at this version or a later one. Those who ask at the same time share one read."""
-        while self._order is None or self._order.version < at_least:
-            if self._reading is None or self._reading.done():
-                self._reading = asyncio.get_running_loop().create_task(self._read())
-            await asyncio.shield(self._reading)
+        """The order at this version or a later one. Those who ask at the same time share one read.
+
+        A version that two reads do not find was never reached, whoever said so; the order is then as it is.
+        """
+        for _ in range(2):
+            if self._order is None or self._order.version < at_least:
+                await asyncio.shield(self._read())
+        if self._order is None:
+            raise Refused(Reason.ORDER_NOT_FOUND, "There is no such order.", order_id=self.order_id)
+        if self._order.version < at_least:
+            self.version = self._order.version
         return self._order
 
-    async def _read(self) -> None:
-        await self.fresh()
+    def _read(self) -> "asyncio.Task[Order | None]":
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.get_running_loop().create_task(self.fresh())
+            self._reading.add_done_callback(_look_at_failure)
+        return self._reading
 
     async def events(self, after: int) -> list[tuple[Event, Shared]]:
         """The next events after this version, at most a page of them; none if there are none yet."""
@@ -131,6 +142,12 @@ class Topic:
         if order is self._order and self.streams > 1:
             self._snapshot = shared
         return shared
+
+
+def _look_at_failure(task: "asyncio.Task[Any]") -> None:
+    """A read that failed is told to whoever waits for it; if they have all gone, nobody has to hear of it."""
+    if not task.cancelled():
+        task.exception()
 
 
 # ---------------------------------------------------------------------------------------------- what one stream sends
@@ -185,8 +202,10 @@ class OfOrder:
     async def news(self) -> Iterable[Told]:
         """How it stands first, then what is new."""
         if self._begin_with is not None:
-            order, self._begin_with = self._begin_with, None
-            return [(order.version, await self.whole(order))]
+            order = self._begin_with
+            told = [(order.version, await self.whole(order))]
+            self._begin_with = None
+            return told
         return await self.more() if self.position < self._topic.version else ()
 
     @abstractmethod
@@ -222,8 +241,9 @@ class OrderSource(OfOrder):
     async def more(self) -> Iterable[Told]:
         if self.position >= self._promised and self._topic.version - self.position > BACKLOG:
             order = await self._topic.order(self._topic.version)
-            self._state = order.state
-            return [(order.version, self.response(version=order.version, resync=order_message(order)))]
+            if order.version - self.position > BACKLOG:
+                self._state = order.state
+                return [(order.version, self.response(version=order.version, resync=order_message(order)))]
         pairs = await self._topic.events(self.position)
         for event, _ in pairs:
             if event.subject == "order":
@@ -284,7 +304,7 @@ class SessionSource(OfOrder):
 
     async def more(self) -> Iterable[Told]:
         order = await self._topic.order(self._topic.version)
-        return [(order.version, await self.whole(order))]
+        return [(order.version, await self.whole(order))] if order.version > self.position else ()
 
     def is_final(self, order: Order) -> bool:
         return order.state in SETTLED
@@ -303,14 +323,17 @@ class FeedSource:
     def rang(self) -> None:
         """The feed may have grown."""
         self._has_grown = True
-        for bell in self.bells:
-            bell.ring()
+        ring_in_turn(tuple(self.bells))
 
     async def news(self) -> Iterable[Told]:
         if not self._has_grown:
             return ()
         self._has_grown = False
-        found = await self._hub.feed(self._app_id, self.position, PAGE)
+        try:
+            found = await self._hub.feed(self._app_id, self.position, PAGE)
+        except Refused:
+            self._has_grown = True
+            raise
         self._has_grown = self._has_grown or len(found) == PAGE
         return [(seq, order_pb2.WatchOrdersResponse(cursor=seq, event=event_message(event))) for seq, event in found]
 
@@ -341,6 +364,7 @@ class Life:
         self._period = (heartbeat_seconds or HEARTBEAT_SECONDS) * SECOND
         now = call.now()
         self._checked_at = now
+        self._looks_at: int | None = None
         # Streams that were opened together shall not all beat together.
         self._beats_at = now + int(self._period * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
@@ -356,6 +380,10 @@ class Life:
         """Whether the stream cannot go on here, whatever there is to tell."""
         return self._call.drain.is_set() or self._call.now() >= self._call.ends_at
 
+    def look_again(self) -> None:
+        """The database could not be asked; the stream stays and looks again soon."""
+        self._looks_at = self._call.now() + LOOK_AGAIN
+
     async def why_end(self) -> common_pb2.EndReason.ValueType | None:
         """Why the stream must end now; None if it may go on."""
         now = self._call.now()
@@ -365,13 +393,27 @@ class Life:
             return common_pb2.END_REASON_MAX_AGE
         if now >= self._checks_at():
             self._checked_at = now
-            if not await self._call.credentials_hold():
+            if not await self._holds():
                 return common_pb2.END_REASON_CREDENTIALS_ENDED
         return None
 
+    async def _holds(self) -> bool:
+        """Whether the credentials still hold, as far as can be known now."""
+        expires_at = self._call.principal.expires_at
+        if expires_at is not None and self._call.now() >= expires_at:
+            return False
+        try:
+            return await self._call.credentials_hold()
+        except Refused as refused:
+            if refused.reason is not Reason.STORE_UNAVAILABLE:
+                raise
+            return True  # nothing is told either while the database is away; it is asked again
+
     async def rest(self) -> None:
         """Wait until there is news, or until something is due."""
-        self._wheel.set(self._bell, min(self._beats_at, self._call.ends_at, self._checks_at()))
+        looks_at, self._looks_at = self._looks_at, None
+        due = (self._beats_at, self._call.ends_at, self._checks_at(), *(() if looks_at is None else (looks_at,)))
+        self._wheel.set(self._bell, min(due))
         await self._bell.wait()
 
     def _checks_at(self) -> int:
@@ -405,7 +447,7 @@ class Watches:
             life = Life(call, bell, self._wheel, heartbeat_seconds)
             with self._waking(bell, source, call.drain):
                 while True:
-                    told = await source.news()
+                    told, is_over = await self._look(source, life)
                     for position, message in told:
                         yield message
                         source.position = position
@@ -413,7 +455,7 @@ class Watches:
                         if life.must_leave():
                             break
                     reason = await life.why_end()
-                    if reason is None and not told and ends_when_final and await source.is_over():
+                    if reason is None and is_over and ends_when_final:
                         reason = common_pb2.END_REASON_FINAL
                     if reason is not None:
                         yield source.end(common_pb2.StreamEnd(reason=reason))
@@ -423,6 +465,17 @@ class Watches:
                         life.spoke()
                     elif not told:
                         await life.rest()
+
+    async def _look(self, source: Source, life: Life) -> tuple[Iterable[Told], bool]:
+        """The news, and whether there is none and will be none. While the database is away there is none yet."""
+        try:
+            told = await source.news()
+            return told, not told and await source.is_over()
+        except Refused as refused:
+            if refused.reason is not Reason.STORE_UNAVAILABLE:
+                raise
+            life.look_again()
+            return (), False
 
     @contextmanager
     def _waking(self, bell: Bell, source: Source, drain: asyncio.Event) -> Iterator[None]:
@@ -453,12 +506,13 @@ class Watches:
         make: Callable[[Topic, Order, int | None], Source],
     ) -> AsyncIterator[Source]:
         """An order of the app, or something inside it, to be told from here on or from behind a version."""
-        with self._topic(order_id) as topic, call.watching(order_id):
+        with self._topic(order_id) as topic:
             order = await topic.fresh()
             if order is None or order.app_id != call.app_id:
                 raise Refused(Reason.ORDER_NOT_FOUND, "There is no such order.", order_id=order_id)
             refuse_ahead(resume_after, order.version)
-            yield make(topic, order, resume_after)
+            with call.watching(order_id):
+                yield make(topic, order, resume_after)
 
     @asynccontextmanager
     async def of_feed(self, call: Call, resume_after: int | None) -> AsyncIterator[Source]:
