@@ -29,10 +29,10 @@ PROVOCABLE = frozenset({ChannelVerb.READ_NOTICE, ChannelVerb.CONFIRM})
 
 
 @dataclass(frozen=True, slots=True)
-class _End:
-    """The verb returned this."""
+class _End(Generic[T]):
+    """The verb returned this, and it is what it says it is."""
 
-    answer: object
+    answer: T
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Talk(Generic[T]):
         self._begin = begin
         self._check = check
         self._conversation: Conversation[Any] | None = None
-        self._next: Request | _End | None = None
+        self._next: Request | _End[T] | None = None
         self._conclusion: T | Unknown | NotSent | None = None
         self._requests = 0
         self._may_have_sent = False
@@ -138,13 +138,14 @@ class Talk(Generic[T]):
         return next(conversation)
 
     async def _move(self, step: Callable[[], Request], seconds: float) -> None:
-        """Let the plugin think once. What it concludes, or how it fails, is kept."""
+        """Let the plugin think once. What it concludes, or how it fails, is kept. Its answer is looked at over there too."""
 
-        def work() -> Request | _End:
+        def work() -> Request | _End[T]:
             try:
                 return step()
             except StopIteration as stop:
-                return _End(stop.value)
+                returned = stop.value
+            return _End(self._check(returned))
 
         try:
             self._next = await self._room.host.workshop(self._channel).run(work, seconds=seconds)
@@ -162,13 +163,9 @@ class Talk(Generic[T]):
     # ------------------------------------------------------------------------------------ what it concludes
 
     def _conclude_if_ended(self) -> None:
-        if not isinstance(self._next, _End):
+        if not isinstance(self._next, _End) or self._conclusion is not None:
             return
-        try:
-            answer = self._check(self._next.answer)
-        except Unsound as error:
-            self._crashed(str(error))
-            return
+        answer = self._next.answer
         if self._verb not in PROVOCABLE:
             self._room.host.behaved(self._channel)
         self._conclusion = self._silence(answer.note) if isinstance(answer, Unknown) and self._unsent else answer

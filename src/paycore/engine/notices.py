@@ -102,7 +102,7 @@ class Notices:
         channel, name, now = account.channel, account.kind.name, self._desk.clock.now()
         workshop = self._desk.host.workshop(name)
         try:
-            return check_notice(await workshop.run(lambda: channel.read_notice(raw, now), seconds=STEP_SECONDS))
+            return await workshop.run(lambda: check_notice(channel.read_notice(raw, now)), seconds=STEP_SECONDS)
         except Forged:
             raise
         except (Unsound, Stuck) as error:
