@@ -38,6 +38,7 @@ from paycore.core.order import (
     RefundOrigin,
     RefundState,
     Remedy,
+    Task,
     Verb,
 )
 from paycore.core.paying import (
@@ -124,10 +125,11 @@ def _born(fact: OrderAsked, now: int) -> Decision:
         expires_at=fact.expires_at,
         merchant_order_no=fact.merchant_order_no,
         origin=fact.origin,
+        version=1,  # the one event that a new order has
+        task=Task(Verb.EXPIRE, fact.expires_at),
+        fence=1,
     )
-    order = with_task(order, Verb.EXPIRE, fact.expires_at)
-    events = announce(None, order, type(fact).__name__, now)
-    return Decision(replace(order, version=len(events)), events, subject_id=order.order_id)
+    return Decision(order, announce(None, order, type(fact).__name__, now), subject_id=order.order_id)
 
 
 def _told(order: Order, fact: Fact, now: int) -> tuple[Order, str]:  # noqa: C901 - a dispatcher

@@ -9,6 +9,7 @@ import re
 from enum import StrEnum
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
 _BODY = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.ASCII)
 
 
@@ -30,8 +31,8 @@ def is_id(text: str, prefix: Prefix) -> bool:
 
 
 def encode(value: int, length: int) -> str:
-    """The low bits of a number as Crockford base 32, most significant first."""
-    return "".join(ALPHABET[(value >> (5 * place)) & 31] for place in range(length - 1, -1, -1))
+    """The low bits of a number as Crockford base 32, most significant first; an even number of letters."""
+    return "".join([_PAIRS[(value >> shift) & 1023] for shift in range(5 * length - 10, -1, -10)])
 
 
 def make_id(prefix: Prefix, at: int, randomness: int) -> str:
