@@ -315,8 +315,8 @@ async def test_anomalies_are_listed_page_by_page(shop: Shop) -> None:
 
 
 async def test_an_order_that_nobody_pays_expires(market: Shop) -> None:
-    order = await market.order(expire_time=at(60))
-    market.clock.advance(61)
+    order = await market.order(expire_time=at(600))
+    market.clock.advance(601)
     closed = await until(market, order.order_id, CLOSED)
     assert closed.close_reason == order_pb2.Order.CLOSE_REASON_EXPIRED
 
