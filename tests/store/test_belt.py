@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from dataclasses import replace
 from typing import Any
@@ -98,6 +99,25 @@ def test_a_merchant_order_no_is_one_order_of_its_app(store: Store) -> None:
         stored(store, number="m-1")
     assert lost.value.constraint == "uq_orders_merchant_order_no"
     stored(store, number="m-1", app_id="another")
+
+
+def test_the_same_numbers_in_another_order_are_no_deadlock(store: Store) -> None:
+    """Two processes are sent the same batch the other way round: one is first, nobody waits in a circle."""
+    lost: list[str] = []
+    turn = itertools.count()
+
+    def save() -> None:
+        for round_number in range(5):
+            numbers = [f"m-{round_number}-{n}" for n in range(30)]
+            orders = [Told(number=number) for number in (numbers if next(turn) % 2 else reversed(numbers))]
+            try:
+                with store.write() as unit:
+                    unit.save([told.change() for told in orders])
+            except Conflict as conflict:
+                lost.append(conflict.constraint)
+
+    in_threads(save, 3)
+    assert lost == ["uq_orders_merchant_order_no"] * 10
 
 
 def test_orders_without_a_number_are_many(store: Store) -> None:
@@ -224,6 +244,24 @@ def test_a_reference_belongs_to_one_payment_ever(store: Store) -> None:
     with pytest.raises(LostClaim) as lost:
         put(store, Change(theirs.now, theirs.now, (), (late,)))
     assert lost.value.claim == late
+
+
+def test_a_reference_that_many_claim_at_once_goes_to_one(store: Store) -> None:
+    orders = [Told().asks().save(store) for _ in range(5)]
+    waiting = iter(orders)
+    lost: list[str] = []
+
+    def claim() -> None:
+        order = next(waiting).now
+        try:
+            put(store, Change(order, order, (), (claimed("t-3", order.payments[0].payment_id),)))
+        except LostClaim as loss:
+            lost.append(loss.claim.payment_id)
+
+    in_threads(claim, 5)
+    with store.read() as unit:
+        [owner] = unit.find_references([("sandbox", "sandbox", "transaction_id", "t-3")]).values()
+    assert sorted([owner, *lost]) == sorted(told.now.payments[0].payment_id for told in orders)
 
 
 def test_two_payments_in_one_batch_do_not_share_a_reference(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from operator import itemgetter
 
 from paycore.core.decide import Claim, ReferenceClaim
 from paycore.core.order import Anomaly, AnomalyState, Order, Payment, Refund
@@ -62,6 +63,7 @@ _LOAD_REFUNDS = select_among(_REFUNDS, "order_id", tail="ORDER BY order_id, numb
 _LOAD_ANOMALIES = select_among(_ANOMALIES, "order_id", tail="ORDER BY order_id, number")
 _LOCK_ORDERS, _LOCK_PAYMENTS, _LOCK_REFUNDS = map(locking, (_LOAD_ORDERS, _LOAD_PAYMENTS, _LOAD_REFUNDS))
 
+_BY_NUMBER = itemgetter(*map(ORDER_COLUMNS.index, ("app_id", "merchant_order_no")))
 _NEW_ORDERS, _NEW_PAYMENTS, _NEW_REFUNDS = insert(_ORDERS), insert(_PAYMENTS), insert(_REFUNDS)
 _NEW_ANOMALIES, _NEW_EVENTS = insert(_ANOMALIES), insert(_EVENTS)
 _MOVED_ORDERS = update(_ORDERS, _moving(ORDER_COLUMNS, "state"), ("order_id", "version", "fence"))
@@ -151,7 +153,7 @@ class Telling(Work):
         reference belongs to another payment. The transaction is then to be given up.
         """
         moved = [change for change in changes if change.before is not change.after]
-        self._change_many(_NEW_ORDERS, [_new_order(change.after) for change in moved if change.before is None])
+        self._change_many(_NEW_ORDERS, _new_orders(moved))
         self._guarded(_MOVED_ORDERS, list(_moved_orders(moved)))
         self._change_many(_NEW_PAYMENTS, list(_new_payments(moved)))
         self._guarded(_MOVED_PAYMENTS, list(_moved_payments(moved)))
@@ -287,8 +289,10 @@ class Telling(Work):
 # ---------------------------------------------------------------------------------------------- what changed
 
 
-def _new_order(order: Order) -> Values:
-    return order_fixed(order) + order_moving(order)
+def _new_orders(changes: Iterable[Change]) -> list[Values]:
+    """New orders by their merchant numbers: two processes with the same ones wait for each other, never in a circle."""
+    rows = [order_fixed(change.after) + order_moving(change.after) for change in changes if change.before is None]
+    return sorted(rows, key=_BY_NUMBER)
 
 
 def _moved_orders(changes: Iterable[Change]) -> Iterator[Values]:
