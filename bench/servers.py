@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import httpx2
 
 from bench.sandbox import Wallet
 from bench.wire import CallFailed, Line
@@ -74,6 +77,12 @@ class Process:
             line.close()
 
     @property
+    def cpu_seconds(self) -> float:
+        """The processor time that it has used, on all cores."""
+        fields = Path(f"/proc/{self._popen.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
     def rss_bytes(self) -> int:
         """The memory that it holds now."""
         text = Path(f"/proc/{self._popen.pid}/statm").read_text()
@@ -128,9 +137,18 @@ class Paycore:
     """A server of paycore with what its callers need."""
 
     process: Process
+    http: str
     key: str
     notice_key: str
     account_id: str
+
+    async def outcomes(self, method: str) -> dict[str, float]:
+        """How many calls of a method ended with which code, by the server's own count."""
+        async with httpx2.AsyncClient(trust_env=False) as browser:
+            page = (await browser.get(f"{self.http}/metrics")).text
+        found = re.findall(rf'grpc_server_handled_total{{[^}}]*grpc_method="{method}"[^}}]*}} (\S+)', page)
+        codes = re.findall(rf'grpc_server_handled_total{{(?=[^}}]*grpc_method="{method}")[^}}]*grpc_code="(\w+)"', page)
+        return dict(zip(codes, map(float, found), strict=True))
 
 
 async def paycore(folder: Path, url: str, account: Mapping[str, str] | None = None, *, stamps: bool = False) -> Paycore:
@@ -149,4 +167,4 @@ def again(town: Town, *, stamps: bool = False) -> Paycore:
     }
     words = ["-m", "bench.paycore_server", *(["--stamp"] if stamps else []), "serve"]
     process = Process(words, town.folder / "log", environment, f"127.0.0.1:{port}")
-    return Paycore(process, town.key, town.notice_key, town.account_id)
+    return Paycore(process, f"http://127.0.0.1:{http_port}", town.key, town.notice_key, town.account_id)
