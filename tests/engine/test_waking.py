@@ -24,8 +24,6 @@ from paycore.testing.clock import FakeClock
 APP = make_id(Prefix.APP, 0, 1)
 CLOCK = SystemClock()
 IDS = SystemIds(CLOCK)
-AT_ONCE = 0.3
-"""How soon another process's watchers wake, in seconds."""
 
 
 class Fragile:
@@ -203,31 +201,6 @@ def cut_hints(url: str) -> None:
 
 
 # ---------------------------------------------------------------------------------------------- two processes
-
-
-async def test_two_processes_wake_each_others_watchers_at_once(pg_ready: str) -> None:
-    stores = [Store.open(pg_ready, check_durability=False) for _ in range(2)]
-    with stores[0].write() as unit:
-        unit.put_app(App(APP, "app", 1))
-    hubs = [Hub(store, CLOCK) for store in stores]
-    hints = [Hints(pg_ready, hub.moved) for hub in hubs]
-    tellers = [Teller(store, CLOCK, changed=hint.changed) for store, hint in zip(stores, hints, strict=True)]
-    for hint in hints:
-        hint.start()
-    await until(lambda: all(hint.is_listening for hint in hints))
-    for here, there in ((0, 1), (1, 0)):
-        order = await made(tellers[here])
-        moved = asyncio.Event()
-        stop = hubs[there].watch(order.order_id, lambda version, moved=moved: moved.set() if version > 1 else None)  # type: ignore[misc]
-        await asyncio.sleep(0.1)
-        await close(tellers[here], order)
-        await asyncio.wait_for(moved.wait(), AT_ONCE)
-        stop()
-    for hint, hub, teller, store in zip(hints, hubs, tellers, stores, strict=True):
-        await hint.stop()
-        await hub.stop()
-        teller.close()
-        store.close()
 
 
 async def test_another_sequencer_takes_over_when_the_first_one_is_gone(pg_ready: str) -> None:
