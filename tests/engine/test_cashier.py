@@ -99,6 +99,18 @@ async def test_time_accounts_and_plugins_count_too(store: Store) -> None:
     assert set((await reasons(world)).values()) == {"CHANNEL_RESTING"}
 
 
+async def test_an_account_that_cannot_be_opened_is_shown_as_unusable(store: Store) -> None:
+    world = scripted(store, ScriptedChannel())
+    account_id = await world.account()
+    order = await world.order()
+    world.engine.accounts._keyring = Keyring(b"x" * 32)  # a server with another master key
+    world.engine.accounts._known.clear()
+    assert set((await reasons(world)).values()) == {"ACCOUNT_UNUSABLE"}
+    for named in ("", account_id):
+        refusal = await refused(world.pay(order, account_id=named))
+        assert (refusal.reason, refusal.details["why"]) == (Reason.METHOD_UNAVAILABLE, "ACCOUNT_UNUSABLE")
+
+
 async def test_every_reason_has_words_in_both_languages(store: Store) -> None:
     world = scripted(store, ScriptedChannel())
     await world.account()

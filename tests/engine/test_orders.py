@@ -345,6 +345,19 @@ async def test_a_story_tells_what_happened_who_said_so_and_what_comes_next(store
     assert "plan" not in told.lower()
 
 
+async def test_a_story_knows_who_closed_the_order(store: Store) -> None:
+    world = scripted(store, ScriptedChannel())
+    await world.account()
+    asked, expired = await world.order(), await world.order()
+    await world.engine.close_order(world.app_id, asked.order_id, world.request())
+    world.clock.set(expired.expires_at)
+    await world.do_due()
+    for order, who in ((asked, "the app"), (expired, "the clock")):
+        story = await world.engine.explain(world.app_id, order.order_id)
+        assert [line.who for line in story.lines if line.what.startswith("The order is closed")] == [who]
+        assert story.next_steps == ()
+
+
 async def test_every_kind_of_event_has_a_sentence(store: Store) -> None:
     world, order, anomaly = await held(store)
     await world.engine.resolve_anomaly(world.app_id, anomaly.anomaly_id, Remedy.RELEASE, "fine", world.request())

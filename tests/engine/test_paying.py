@@ -27,7 +27,9 @@ from paycore.channel import (
 from paycore.core.order import LineItem, OrderState, PaymentState, Verb
 from paycore.core.refusals import Reason
 from paycore.engine.asking import token_of
+from paycore.engine.desk import LEASE
 from paycore.engine.host import CRASHES
+from paycore.engine.verbs import SLACK
 from paycore.store import Store, VersionState
 from paycore.testing.wires import FaultyCarrier, ScriptedCarrier, WireFault
 from tests.engine.channels import (
@@ -112,6 +114,27 @@ async def test_a_silent_channel_is_an_answer_and_not_an_error(store: Store) -> N
     assert payment.task is not None
     assert payment.task.verb is Verb.PREPARE, "the same number is sent again"
     assert any("Unknown" in line for line in world.evidence(order))
+
+
+async def test_a_conversation_that_began_late_still_ends_before_its_lease(store: Store) -> None:
+    given: list[float] = []
+
+    class Watching(ScriptedCarrier):
+        async def carry(self, request: Request, *, seconds: float) -> Reply:
+            given.append(seconds)
+            return await super().carry(request, seconds=seconds)
+
+    def thinks(ask: PaymentAsk) -> Conversation[PaymentFinding]:
+        world.clock.advance(4)
+        yield Request("POST", "https://channel.example/prepare")
+        return Ready(PLAN)
+
+    world = scripted(store, ScriptedChannel(prepare_=thinks), Watching([Silence("lost")]))
+    await world.account()
+    began = world.clock.now()
+    await world.paid(await world.order())
+    [seconds] = given
+    assert world.clock.now() + seconds * SECOND <= began + LEASE - SLACK
 
 
 async def test_what_never_left_us_was_never_sent(store: Store) -> None:

@@ -127,6 +127,10 @@ class Accounts:
         opened = await asyncio.gather(*(self._fresh(account_id) for account_id in await self._ids_of(app_id)))
         return [known.opened for known in opened if known.opened is not None]
 
+    async def rows_of(self, app_id: str) -> list[Account]:
+        """The app's accounts, those that cannot be opened too, oldest first."""
+        return [(await self._fresh(account_id)).account for account_id in await self._ids_of(app_id)]
+
     def forget(self) -> None:
         """Look at every account anew from now on."""
         self._known = {account_id: replace(known, seen_at=0) for account_id, known in self._known.items()}

@@ -78,20 +78,29 @@ class Option:
 
 
 def options(
-    order: Order, client: Client, kinds: Iterable[ChannelKind], accounts: Iterable[OpenAccount], host: Host, now: int
+    order: Order,
+    client: Client,
+    accounts: Iterable[OpenAccount],
+    *,
+    unusable_at: Iterable[str] = (),
+    host: Host,
+    now: int,
 ) -> list[Option]:
-    """Every method of every channel that the app has an account at; those that can be chosen come first."""
-    by_channel: dict[str, list[OpenAccount]] = {}
+    """Every method of every channel that the app has an account at; those that can be chosen come first.
+
+    `unusable_at` names the channels where the app has accounts of which none can be opened.
+    """
+    by_channel: dict[str, list[OpenAccount]] = {channel: [] for channel in unusable_at}
     for account in accounts:
         by_channel.setdefault(account.kind.name, []).append(account)
     found = [
-        _option(order, client, kind, method, best_account(by_channel[kind.name]), host, now)
-        for kind in sorted(kinds, key=lambda one: one.name)
-        if kind.name in by_channel
+        _option(order, client, kind, method, best_account(by_channel[name]) if by_channel[name] else None, host, now)
+        for name, kind in sorted(host.kinds.items())
+        if name in by_channel
         for method in kind.methods
     ]
     found.sort(key=lambda option: (not option.is_available, option.is_degraded, not _fits_exactly(option, client)))
-    return [_recommended(option) if at == 0 and option.is_available else option for at, option in enumerate(found)]
+    return [replace(option, is_recommended=at == 0 and option.is_available) for at, option in enumerate(found)]
 
 
 def best_account(accounts: list[OpenAccount]) -> OpenAccount:
@@ -100,7 +109,7 @@ def best_account(accounts: list[OpenAccount]) -> OpenAccount:
 
 
 def _option(
-    order: Order, client: Client, kind: ChannelKind, method: Method, account: OpenAccount, host: Host, now: int
+    order: Order, client: Client, kind: ChannelKind, method: Method, account: OpenAccount | None, host: Host, now: int
 ) -> Option:
     reason = (
         _why_not_payable(order, now)
@@ -112,7 +121,7 @@ def _option(
     return Option(
         channel=kind.name,
         method=method.name,
-        account_id=account.account_id if account.takes_payments else "",
+        account_id=account.account_id if account is not None and account.takes_payments else "",
         title=method.title,
         scene=method.scene,
         step_kinds=method.step_kinds,
@@ -122,10 +131,6 @@ def _option(
         reason=reason,
         is_degraded=reason is None and host.is_shaky(kind.name),
     )
-
-
-def _recommended(option: Option) -> Option:
-    return replace(option, is_recommended=True)
 
 
 def _fits_exactly(option: Option, client: Client) -> bool:
@@ -167,9 +172,9 @@ def why_not(order: Order, client: Client, method: Method, now: int) -> Unusable 
     return None
 
 
-def why_not_account(account: OpenAccount, host: Host, now: int) -> Unusable | None:
-    """Why this account takes no new payment; None if it does."""
-    if not account.takes_payments:
+def why_not_account(account: OpenAccount | None, host: Host, now: int) -> Unusable | None:
+    """Why this account takes no new payment; None if it does. No account is one that cannot be opened."""
+    if account is None or not account.takes_payments:
         return unusable("ACCOUNT_UNUSABLE")
     if host.is_quarantined(account.kind.name, now):
         return unusable("CHANNEL_RESTING")

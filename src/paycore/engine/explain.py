@@ -8,7 +8,7 @@ from typing import Any
 
 from paycore.core.events import Event, Figures
 from paycore.core.money import CURRENCY_EXPONENTS, format_major
-from paycore.core.order import Order, OrderState, Payment, Refund, Task, Verb
+from paycore.core.order import CloseReason, Order, OrderState, Payment, Refund, Task, Verb
 from paycore.store import KeptEvidence
 
 
@@ -36,7 +36,7 @@ def tell_story(order: Order, events: Sequence[Event], kept: Sequence[KeptEvidenc
     """Put together what was announced and what was heard."""
     channels = {payment.payment_id: payment.channel for payment in order.payments}
     channels |= {refund.refund_id: channels.get(refund.payment_id, "") for refund in order.refunds}
-    lines = [*_event_lines(events, channels), *_evidence_lines(kept, channels)]
+    lines = [*_event_lines(order, events, channels), *_evidence_lines(kept, channels)]
     lines.sort(key=lambda line: (line.at, line.version == 0, line.version))
     return Story(order, tuple(lines), tuple(_next_steps(order, now)))
 
@@ -44,11 +44,13 @@ def tell_story(order: Order, events: Sequence[Event], kept: Sequence[KeptEvidenc
 # ---------------------------------------------------------------------------------------------- what was announced
 
 
-def _event_lines(events: Sequence[Event], channels: Mapping[str, str]) -> list[Line]:
+def _event_lines(order: Order, events: Sequence[Event], channels: Mapping[str, str]) -> list[Line]:
     before: dict[str, Figures] = {}
     lines = []
     for event in events:
         who = _WHO.get(event.cause, "paycore")
+        if event.cause == "CloseAsked" and order.close_reason is CloseReason.EXPIRED:
+            who = "the clock"
         if event.cause in _BY_CHANNEL:
             subject = event.subject_id if event.subject_id in channels else next(iter(channels), "")
             who = channels.get(subject) or "the channel"
@@ -61,7 +63,7 @@ _WHO = {
     "OrderAsked": "the app",
     "PaymentAsked": "the payer",
     "SwitchAsked": "the payer",
-    "CloseAsked": "the app or the clock",
+    "CloseAsked": "the app",
     "SyncAsked": "the app",
     "ClientReported": "the payer's client",
     "RefundAsked": "the app",

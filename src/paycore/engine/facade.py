@@ -344,7 +344,8 @@ class Engine:
     async def options(self, order: Order, client: Client) -> list[Option]:
         """Every method of every channel that the app has an account at, those that this client can choose first."""
         accounts = await self.accounts.for_app(order.app_id)
-        return options(order, client, self.host.kinds.values(), accounts, self.host, self.clock.now())
+        there = {account.channel for account in await self.accounts.rows_of(order.app_id)}
+        return options(order, client, accounts, unusable_at=there, host=self.host, now=self.clock.now())
 
     async def create_session(
         self,

@@ -69,6 +69,8 @@ class Notices:
         """Take a notice in and return the exact bytes for the channel. Never raises; acknowledges only what is stored."""
         if not is_id(account_id, Prefix.ACCOUNT):
             return NO_SUCH_ACCOUNT
+        if not is_id(account_id, Prefix.ACCOUNT):
+            return NO_SUCH_ACCOUNT
         account: OpenAccount | None = None
         try:
             account = await self._desk.accounts.open(account_id)

@@ -32,7 +32,7 @@ from paycore.engine.cashier import (
 from paycore.engine.converse import Talk
 from paycore.engine.desk import CONVERSE, LEASE, LEAST, CallerRequest, Desk, expect_etag
 from paycore.engine.tell import Told
-from paycore.engine.verbs import Lease
+from paycore.engine.verbs import SLACK, Lease
 
 MAX_SWITCHES = 3
 """How many older attempts one ask closes before it gives up; there is one, unless payers race."""
@@ -121,12 +121,12 @@ class Paying:
         if isinstance(ready, Ready):
             told = await self._desk.tell(app_id, order_id, _prepared(fact, ready), request)
             return await self._when_ready(told, fact, patience)
-        began = self._desk.clock.now()
         told = await self._desk.tell(app_id, order_id, fact, request)
         payment = told.order.payment(fact.payment_id)
         if payment is None or told.is_replay:
             return await self._when_ready(told, fact, patience)
-        lease = Lease(Verb.PREPARE, payment.fence, began + CONVERSE)
+        assert fact.leased_until is not None
+        lease = Lease(Verb.PREPARE, payment.fence, fact.leased_until - SLACK)
         work = self._desk.verbs.hear_prepare(told.order, payment, talk, lease)
         heard = await self._desk.wait_for(work, patience)
         return told if heard is None else Told(heard.order, fact.payment_id, is_replay=False)
@@ -176,22 +176,25 @@ class Paying:
         refuse_unpayable(order, now)
         account = await self._account(order.app_id, kind, choice.account_id)
         reason = why_not(order, choice.client or {}, method, now)
-        reason = reason or (
-            unusable("NO_ACCOUNT") if account is None else why_not_account(account, self._desk.host, now)
-        )
+        if isinstance(account, Unusable):
+            raise _unavailable(kind, method, reason or account)
+        reason = reason or why_not_account(account, self._desk.host, now)
         if reason is not None:
             raise _unavailable(kind, method, reason)
-        assert account is not None
         return Chosen(kind, method, account, target_for(method, choice), inputs_for(method, choice.inputs or {}))
 
-    async def _account(self, app_id: str, kind: ChannelKind, account_id: str) -> OpenAccount | None:
-        mine = [one for one in await self._desk.accounts.for_app(app_id) if one.kind.name == kind.name]
-        if not account_id:
-            return best_account(mine) if mine else None
-        named = next((one for one in mine if one.account_id == account_id), None)
-        if named is None:
-            raise Refused(Reason.ACCOUNT_NOT_FOUND, "There is no such account.", fields=("account_id",))
-        return named
+    async def _account(self, app_id: str, kind: ChannelKind, account_id: str) -> OpenAccount | Unusable:
+        """The account to pay to, the named one or the best; or why there is none. Raises ACCOUNT_NOT_FOUND."""
+        accounts = self._desk.accounts
+        mine = [one for one in await accounts.for_app(app_id) if one.kind.name == kind.name]
+        there = [one for one in await accounts.rows_of(app_id) if one.channel == kind.name]
+        if account_id:
+            mine = [one for one in mine if one.account_id == account_id]
+            if account_id not in {one.account_id for one in there}:
+                raise Refused(Reason.ACCOUNT_NOT_FOUND, "There is no such account.", fields=("account_id",))
+        if mine:
+            return best_account(mine)
+        return unusable("ACCOUNT_UNUSABLE" if there else "NO_ACCOUNT")
 
     # ------------------------------------------------------------------------------------ changing one's mind
 
