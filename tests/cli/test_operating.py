@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from paycore.store import Store
 from paycore_sandbox import SandboxSimulator
@@ -116,6 +122,51 @@ def test_what_cannot_be_done_is_one_sentence(
     assert says in done.err
     assert done.err.startswith("paycore: ")
     assert done.err.count("\n") == 1
+
+
+def test_limits_are_changed_one_by_one_and_the_log_says_by_whom(shop: Shop) -> None:
+    shop.json("migrate")
+    app_id = shop.json("apps", "add", "shop", "--no-key", "--currency", "CNY")["app"]["app_id"]
+    words = ("--max-amount-minor", "5000", "--surplus-policy", "hold", "--any-currency")
+    changed = shop.json("apps", "change", "shop", *words)["app"]
+    assert (changed["max_amount_minor"], changed["surplus_policy"], changed["currencies"]) == (5000, "HOLD", [])
+    assert changed["default_expiry_seconds"] == 1800
+    assert shop.run("apps", "change", "shop").code == 2
+    [last, first] = shop.json("log", app_id)["lines"]
+    assert (first["what"], last["what"]) == ("app.added", "app.changed")
+    assert last["detail"] == "currencies, max_amount_minor, surplus_policy"
+    assert last["who"].startswith("cli:")
+
+
+def test_a_key_is_bound_to_a_client_certificate(shop: Shop, tmp_path: Path) -> None:
+    pem = tmp_path / "client.pem"
+    pem.write_bytes(certificate())
+    shop.json("migrate")
+    app_id = shop.json("apps", "add", "shop", "--no-key")["app"]["app_id"]
+    assert "api_key" in shop.json("apps", "keys", "add", "shop", "--certificate", str(pem))
+    [bound] = stored_keys(shop, app_id)
+    assert bound.cert_sha256 == x509.load_pem_x509_certificate(pem.read_bytes()).fingerprint(SHA256()).hex()
+    assert shop.json("apps", "keys", "list", "shop")["keys"][0]["needs"] == "key and certificate"
+    twice = shop.run("apps", "keys", "add", "shop", "--certificate", str(pem), "--certificate-alone")
+    assert twice.code == 1
+    pem.write_bytes(certificate())
+    alone = shop.json("apps", "keys", "add", "shop", "--certificate", str(pem), "--certificate-alone")
+    assert list(alone) == ["key_id"]
+    assert shop.run("apps", "keys", "add", "shop", "--certificate-alone").code == 2
+    pem.write_text("no certificate")
+    assert shop.run("apps", "keys", "add", "shop", "--certificate", str(pem)).code == 2
+
+
+def certificate() -> bytes:
+    """A certificate of its own authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "shop")])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    made = (
+        made.serial_number(x509.random_serial_number()).not_valid_before(now).not_valid_after(now + timedelta(days=1))
+    )
+    return made.sign(key, SHA256()).public_bytes(Encoding.PEM)
 
 
 # ---------------------------------------------------------------------------------------------- accounts

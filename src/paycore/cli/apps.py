@@ -6,6 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Iterable
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
@@ -103,6 +104,49 @@ def show(name: AppName, config: Config = None, database: Database = None, json: 
     screen.show({"app": document}, draw)
 
 
+@app.command("change")
+def change(
+    name: AppName,
+    currency: Annotated[Optional[list[str]], typer.Option(help="The currencies that it may use, one by one.")] = None,  # noqa: UP045
+    any_currency: Annotated[bool, typer.Option("--any-currency", help="Let it use every currency.")] = False,
+    max_amount_minor: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="The largest order, in minor units; 0 for no limit.", min=0),
+    ] = None,
+    return_host: Annotated[Optional[list[str]], typer.Option(help="The hosts that return URLs may lead to.")] = None,  # noqa: UP045
+    rate: Annotated[Optional[int], typer.Option(help="Calls a second; 0 for the server's limit.", min=0)] = None,  # noqa: UP045
+    expiry_seconds: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="When an order expires that says nothing about it.", min=60, max=15 * 24 * 3600),
+    ] = None,
+    surplus_policy: Annotated[Optional[str], typer.Option(help="AUTO_REFUND, HOLD or ACCEPT; for new orders.")] = None,  # noqa: UP045
+    config: Config = None,
+    database: Database = None,
+    json: Json = False,
+) -> None:
+    """Change an app's limits; what is not named stays. Orders that are there keep their policy."""
+    from dataclasses import replace
+
+    given: dict[str, Any] = {
+        "currencies": () if any_currency else _currencies(currency) if currency else None,
+        "max_amount_minor": max_amount_minor,
+        "return_hosts": tuple(host.lower() for host in return_host) if return_host else None,
+        "rate_per_second": rate,
+        "default_expiry_seconds": expiry_seconds,
+        "surplus_policy": _policy(surplus_policy) if surplus_policy else None,
+    }
+    changes = {label: value for label, value in given.items() if value is not None}
+    if not changes:
+        raise Sorry("There is nothing to change; name at least one limit.", ExitCode.USAGE)
+    with store_of(settings_of(config, database)) as store, store.write() as unit:
+        changed = replace(app_of(unit, name), **changes)
+        unit.put_app(changed)
+        note(unit, "app.changed", changed.app_id, app_id=changed.app_id, detail=", ".join(changes))
+        document = _document(unit, changed)
+    screen = Screen(json)
+    screen.show({"app": document}, lambda: screen.say(f"App {clean(changed.name)} is changed: {', '.join(changes)}."))
+
+
 @app.command("suspend")
 def suspend(name: AppName, config: Config = None, database: Database = None, json: Json = False) -> None:
     """Let the app's keys in nowhere any more; what is under way goes on."""
@@ -136,15 +180,40 @@ def add_key(
     scope: Scopes = None,
     title: Annotated[str, typer.Option(help="What it is for.")] = "",
     days: Annotated[int, typer.Option(help="Days until it expires; 0 for never.", min=0, max=3650)] = 0,
+    certificate: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Bind it to this client certificate (PEM): the key is good only with it.", dir_okay=False),
+    ] = None,
+    certificate_alone: Annotated[
+        bool, typer.Option("--certificate-alone", help="No key: the client certificate alone lets it in.")
+    ] = False,
     config: Config = None,
     database: Database = None,
     json: Json = False,
 ) -> None:
-    """Make another API key of an app and print it, once."""
+    """Make another API key of an app and print it, once; or let a client certificate in."""
+    if certificate_alone and certificate is None:
+        raise Sorry("Name the certificate by --certificate.", ExitCode.USAGE)
+    digest = _certificate(certificate) if certificate else None
     with store_of(settings_of(config, database)) as store, store.write() as unit:
-        key_id, key = make_key(unit, app_of(unit, name), scopes=scope, title=title, days=days)
+        key_id, key = make_key(
+            unit,
+            app_of(unit, name),
+            scopes=scope,
+            title=title,
+            days=days,
+            certificate_sha256=digest,
+            certificate_alone=certificate_alone,
+        )
     screen = Screen(json)
-    screen.show({"key_id": key_id, "api_key": key}, lambda: _draw_key(screen, key))
+
+    def draw() -> None:
+        if key:
+            _draw_key(screen, key)
+        else:
+            screen.say(f"The certificate lets the app in as {key_id}.")
+
+    screen.show({"key_id": key_id, **({"api_key": key} if key else {})}, draw)
 
 
 @keys.command("list")
@@ -180,7 +249,7 @@ def revoke_key(
     screen.show({"key": _key_document(found)}, lambda: screen.say(f"Key {key_id} is revoked."))
 
 
-_KEY_COLUMNS = ("KEY", "STATE", "TITLE", "SCOPES", "CREATED", "EXPIRES")
+_KEY_COLUMNS = ("KEY", "STATE", "TITLE", "NEEDS", "CREATED", "EXPIRES", "SCOPES")
 
 
 def _key_rows(documents: Iterable[dict[str, Any]]) -> list[tuple[object, ...]]:
@@ -189,9 +258,10 @@ def _key_rows(documents: Iterable[dict[str, Any]]) -> list[tuple[object, ...]]:
             one["key_id"],
             one["state"],
             one["title"],
-            " ".join(one["scopes"]),
+            one["needs"],
             one["create_time"],
             one["expire_time"],
+            " ".join(one["scopes"]),
         )
         for one in documents
     ]
@@ -217,7 +287,6 @@ def add_app(
 ) -> tuple[Any, str]:
     """A new app and, if wanted, the text of its first key. Raises Sorry when the name is taken or a word is wrong."""
     from paycore.core.ids import Prefix
-    from paycore.core.order import SurplusPolicy
     from paycore.engine.clock import SystemClock
     from paycore.engine.ids import SystemIds
     from paycore.rpc.policy import Scope
@@ -227,16 +296,12 @@ def add_app(
         raise Sorry("An app's name has 1 to 64 plain characters.", ExitCode.USAGE)
     if any(one.name == name for one in unit.list_apps()):
         raise Sorry(f"There is an app {name} already.", reason="APP_EXISTS")
-    try:
-        policy = SurplusPolicy(surplus_policy.upper())
-    except ValueError:
-        raise Sorry("The surplus policy is AUTO_REFUND, HOLD or ACCEPT.", ExitCode.USAGE) from None
     made = App(
         SystemIds(SystemClock()).mint(Prefix.APP),
         name,
         now(),
         scopes=tuple(scope.value for scope in Scope),
-        surplus_policy=policy,
+        surplus_policy=_policy(surplus_policy),
         **(limits or {}),
     )
     unit.put_app(made)
@@ -246,20 +311,30 @@ def add_app(
 
 
 def make_key(
-    unit: Unit, owner: Any, *, scopes: list[str] | None = None, title: str = "", days: int = 0
+    unit: Unit,
+    owner: Any,
+    *,
+    scopes: list[str] | None = None,
+    title: str = "",
+    days: int = 0,
+    certificate_sha256: str | None = None,
+    certificate_alone: bool = False,
 ) -> tuple[str, str]:
-    """A new key of this app: its id and its text, of which only the digest is stored."""
+    """A new key of this app: its id and its text, of which only the digest is stored.
+
+    With a certificate the key is good only beside it; a certificate alone has no text.
+    """
     from paycore.rpc.auth import KEY_PREFIX
     from paycore.store import ApiKey
 
-    text = KEY_PREFIX + secrets.token_urlsafe(32)
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    text = "" if certificate_alone else KEY_PREFIX + secrets.token_urlsafe(32)
     expires_at = now() + timedelta(days=days) // timedelta(microseconds=1) if days else None
     row = ApiKey(
         f"key_{secrets.token_hex(6)}",
         owner.app_id,
         now(),
-        sha256=digest,
+        sha256=hashlib.sha256(text.encode()).hexdigest() if text else None,
+        cert_sha256=certificate_sha256,
         scopes=_scopes(scopes),
         title=title,
         expires_at=expires_at,
@@ -267,6 +342,17 @@ def make_key(
     unit.put_key(row)
     note(unit, "key.added", row.key_id, app_id=owner.app_id, detail=title)
     return row.key_id, text
+
+
+def _certificate(path: Path) -> str:
+    """The SHA-256 of a client certificate, as the server sees it."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes()).fingerprint(SHA256()).hex()
+    except (OSError, ValueError):
+        raise Sorry(f"The file {clean(path)} is no certificate in PEM.", ExitCode.USAGE) from None
 
 
 def _scopes(given: list[str] | None) -> tuple[str, ...]:
@@ -277,6 +363,15 @@ def _scopes(given: list[str] | None) -> tuple[str, ...]:
     except ValueError:
         raise Sorry(f"A scope is one of {', '.join(one.value for one in Scope)}.", ExitCode.USAGE) from None
     return tuple(scope.value for scope in Scope if scope in wanted)
+
+
+def _policy(word: str) -> Any:
+    from paycore.core.order import SurplusPolicy
+
+    try:
+        return SurplusPolicy(word.upper())
+    except ValueError:
+        raise Sorry("The surplus policy is AUTO_REFUND, HOLD or ACCEPT.", ExitCode.USAGE) from None
 
 
 def _currencies(given: Iterable[str]) -> tuple[str, ...]:
@@ -331,6 +426,11 @@ def _key_document(key: Any) -> dict[str, Any]:
         "key_id": key.key_id,
         "state": key.state.value,
         "title": key.title,
+        "needs": " and ".join(
+            word
+            for word, is_needed in (("key", key.sha256), ("certificate", key.cert_sha256 or key.cert_name))
+            if is_needed
+        ),
         "scopes": list(key.scopes),
         "create_time": instant(key.created_at),
         "expire_time": instant(key.expires_at),

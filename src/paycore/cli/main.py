@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -20,6 +21,7 @@ from paycore.cli import (
     channels,
     demo,
     doctor,
+    log,
     master,
     migrating,
     orders,
@@ -62,6 +64,7 @@ app.command("call")(calling.call)
 app.command("migrate")(migrating.migrate)
 app.command("doctor")(doctor.doctor)
 app.command("audit")(auditing.audit)
+app.command("log")(log.log)
 app.add_typer(apps.app, name="apps")
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(master.app, name="master-key")
@@ -90,6 +93,9 @@ def completion(shell: str = typer.Argument("bash", help="bash, zsh, fish or powe
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what it would write to stderr, we say in a sentence
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no check mark shows something else
     try:
         app(args=None if arguments is None else list(arguments), prog_name="paycore")
     except SystemExit as left:

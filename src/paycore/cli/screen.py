@@ -123,7 +123,20 @@ class Screen:
         if not lines and empty:
             self.say(empty, "dim")
             return
-        self._console().print(_drawn_table(columns, lines))
+        console = self._console()
+        if _natural_width(columns, lines) <= console.width:
+            console.print(_drawn_table(columns, lines))
+        else:
+            self._records(columns, lines)
+
+    def _records(self, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+        """Rows that are too wide for this terminal, each as a few lines of its own."""
+        wide = max(map(len, columns))
+        for line in lines:
+            self.say("")
+            for number, (column, cell) in enumerate(zip(columns, line, strict=True)):
+                if cell:
+                    self.say(f"{column.lower().ljust(wide)}  {cell}", "bold" if number == 0 else COLOURS.get(cell, ""))
 
     def pairs(self, pairs: Mapping[str, object]) -> None:
         """Names and values of one thing."""
@@ -154,14 +167,21 @@ def _console(stream: TextIO) -> Console:
     return Console(file=stream, markup=False, highlight=False, emoji=False)
 
 
+def _natural_width(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> int:
+    """How many columns of a terminal the table needs without folding anything."""
+    from rich.cells import cell_len
+
+    return sum(max(cell_len(cell) for cell in cells) + 2 for cells in zip(columns, *lines, strict=True))
+
+
 def _drawn_table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> Any:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(column, no_wrap=number == 0, overflow="fold")
+    for column in columns:
+        table.add_column(column, no_wrap=True)
     for line in lines:
         table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in line))
     return table
