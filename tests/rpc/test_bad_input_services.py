@@ -12,7 +12,7 @@ import base64
 import json
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -436,6 +436,14 @@ async def a_receipt_of_something_else(shop: Shop) -> Any:
     return await shop.app.ConfirmPayment(a_proof(receipt, payment_id=payment.payment_id))
 
 
+async def a_receipt_of_another_merchant(shop: Shop) -> Any:
+    payment = await store_payment(shop)
+    receipt = shop.simulator.buy(
+        "tea.cup", token_of(payment), shop.clock.now(), amount_minor=10_000, merchant="SOMEBODY"
+    )
+    return await shop.app.ConfirmPayment(a_proof(receipt, payment_id=payment.payment_id))
+
+
 async def a_receipt_for_nobody(shop: Shop) -> Any:
     token = "0f8fad5b-d9cb-469f-a165-70867728950e"
     return await shop.app.ConfirmPayment(
@@ -446,6 +454,15 @@ async def a_receipt_for_nobody(shop: Shop) -> Any:
 async def an_expired_session(shop: Shop) -> Any:
     session, caller = await shop.open_session(await shop.order())
     shop.clock.advance(1_801)
+    return await caller.GetCashierSession(cashier_pb2.GetCashierSessionRequest(session_id=session.session_id))
+
+
+async def a_revoked_session(shop: Shop) -> Any:
+    session, caller = await shop.open_session(await shop.order())
+    with shop.store.write() as unit:
+        kept = unit.get_session(session.session_id)
+        assert kept is not None
+        unit.put_session(replace(kept, revoked_at=shop.clock.now()))
     return await caller.GetCashierSession(cashier_pb2.GetCashierSessionRequest(session_id=session.session_id))
 
 
@@ -492,6 +509,7 @@ CASHIER = [
     Row("70 token of another session", with_token(lambda token: NO_SESSION + token[28:]), NOBODY, "SESSION_INVALID"),
     Row("70 token padded", with_token(lambda token: token + "="), NOBODY, "SESSION_INVALID"),
     Row("71 session expired", an_expired_session, NOBODY, "SESSION_EXPIRED"),
+    Row("71 session revoked", a_revoked_session, NOBODY, "SESSION_EXPIRED"),
     Row("72 another session's id", with_session(a_session_of_another), ABSENT, "SESSION_NOT_FOUND"),
     Row("72 an unknown session's id", submitting(NO_SESSION), ABSENT, "SESSION_NOT_FOUND"),
     Row("72 another order's payment", reporting_another_orders_payment, ABSENT, "PAYMENT_NOT_FOUND"),
@@ -532,6 +550,7 @@ CASHIER = [
     Row("87 signature cut", with_receipt(lambda receipt: receipt[:-4]), INVALID, "EVIDENCE_UNTRUSTED"),
     Row("87 content changed", with_receipt(lambda receipt: "A" + receipt[1:]), INVALID, "EVIDENCE_UNTRUSTED"),
     Row("88 another app's account", a_receipt_under_another_account, ABSENT, "ACCOUNT_NOT_FOUND"),
+    Row("88 another merchant's receipt", a_receipt_of_another_merchant, DENIED, "WRONG_ACCOUNT"),
     Row("90 another order's receipt", a_receipt_of_another_order, EXISTS, "EVIDENCE_USED"),
     Row("92 a receipt for nobody", a_receipt_for_nobody, STATE, "EVIDENCE_MISMATCH"),
     Row("93 a receipt of something else", a_receipt_of_something_else, STATE, "EVIDENCE_MISMATCH"),
