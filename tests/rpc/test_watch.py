@@ -379,6 +379,24 @@ async def test_nothing_is_left_of_a_stream_that_is_over(market: Shop) -> None:
     await watches.stop()
 
 
+async def test_nothing_is_left_of_clients_that_went_away(market: Shop) -> None:
+    hub, limits = market.process.engine.hub, market.process.rpc._pipeline.limits
+    before = hub.watched, limits.streams
+    readings = []
+    for _ in range(30):
+        order = await market.order()
+        readings.append(Reading(market.app.WatchOrder(order_pb2.WatchOrderRequest(order_id=order.order_id))))
+        await readings[-1].next()
+    assert (hub.watched, limits.streams) == (before[0] + 30, before[1] + 30)
+    for reading in readings:
+        reading.cancel()
+    for _ in range(100):
+        if (hub.watched, limits.streams) == before:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{hub.watched} orders are still watched, {limits.streams} streams still open")
+
+
 # ---------------------------------------------------------------------------------------------- other processes
 
 
