@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -200,7 +201,7 @@ def payment_message(order: Order, payment: Payment) -> payment_pb2.Payment:
         is_reversed=payment.is_reversed,
         channel_trade_no=payment.channel_trade_no,
         is_action_ready=is_ready,
-        action=_action(payment) if is_ready else None,
+        action=_action(payment.plan_json, payment.plan_expires_at) if is_ready else None,
         failure=_failure(payment.failure),
         create_time=instant(payment.created_at),
         update_time=instant(payment.updated_at),
@@ -209,9 +210,11 @@ def payment_message(order: Order, payment: Payment) -> payment_pb2.Payment:
     )
 
 
-def _action(payment: Payment) -> common_pb2.Action:
-    plan = Plan.from_json(payment.plan_json)
-    ends = plan.expires_at if payment.plan_expires_at is None else payment.plan_expires_at
+@lru_cache(maxsize=4096)
+def _action(plan_json: str, expires_at: int | None) -> common_pb2.Action:
+    """A plan as the payer's device is told it. It never changes, and each answer and snapshot of an order has it."""
+    plan = Plan.from_json(plan_json)
+    ends = plan.expires_at if expires_at is None else expires_at
     return common_pb2.Action(
         steps=[
             common_pb2.Step(
