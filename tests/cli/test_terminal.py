@@ -45,6 +45,15 @@ class Terminal:
         )
         os.close(theirs)
 
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._file)
+
     def until(self, text: str) -> None:
         """Read on until this is shown."""
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -61,7 +70,6 @@ class Terminal:
         """Read to the end; the exit code."""
         while self._read():
             pass
-        os.close(self._file)
         return self.process.wait(PATIENCE_SECONDS)
 
     def _read(self) -> bool:
@@ -75,9 +83,9 @@ class Terminal:
 
 
 def look(shop: Shop, *words: str, columns: int) -> str:
-    terminal = Terminal(shop, *words, columns=columns)
-    assert terminal.end() == 0, terminal.shown
-    return terminal.shown
+    with Terminal(shop, *words, columns=columns) as terminal:
+        assert terminal.end() == 0, terminal.shown
+        return terminal.shown
 
 
 def test_a_wide_terminal_gets_a_table_with_colours(shop: Shop) -> None:
@@ -101,8 +109,8 @@ def test_a_narrow_terminal_gets_a_few_lines_for_each_row(shop: Shop) -> None:
 def test_no_colour_when_none_is_wanted(shop: Shop) -> None:
     app_id, _, _ = shop.open()
     shop.order(app_id, "PLAIN-1")
-    terminal = Terminal(shop, "orders", "list", columns=160, NO_COLOR="1")
-    assert terminal.end() == 0
+    with Terminal(shop, "orders", "list", columns=160, NO_COLOR="1") as terminal:
+        assert terminal.end() == 0
     assert "PENDING" in terminal.shown
     assert "\x1b[33m" not in terminal.shown
 
@@ -119,16 +127,16 @@ def test_settings_are_asked_for_and_secrets_are_not_echoed(shop: Shop) -> None:
     merchant, base_url, private_key, channel_key = answers(shop, ["merchant", "base_url", "private_key", "channel_key"])
     key_file = shop.folder / "channel.pub"
     key_file.write_text(f"{channel_key}\n")
-    terminal = Terminal(shop, "accounts", "add", "sandbox", "--app", "shop")
-    terminal.until("(merchant)")
-    terminal.answer(merchant)
-    terminal.until("(base_url)")
-    terminal.answer(base_url)
-    terminal.until("(private_key)")
-    terminal.answer(private_key)
-    terminal.until("(channel_key)")
-    terminal.answer(f"@{key_file}")
-    assert terminal.end() == 0, terminal.shown
+    with Terminal(shop, "accounts", "add", "sandbox", "--app", "shop") as terminal:
+        terminal.until("(merchant)")
+        terminal.answer(merchant)
+        terminal.until("(base_url)")
+        terminal.answer(base_url)
+        terminal.until("(private_key)")
+        terminal.answer(private_key)
+        terminal.until("(channel_key)")
+        terminal.answer(f"@{key_file}")
+        assert terminal.end() == 0, terminal.shown
     assert private_key not in terminal.shown
     assert "is ready" in terminal.shown
     assert shop.json("accounts", "list")["accounts"][0]["merchant"] == merchant
@@ -137,9 +145,9 @@ def test_settings_are_asked_for_and_secrets_are_not_echoed(shop: Shop) -> None:
 def test_ctrl_c_at_a_question_changes_nothing(shop: Shop) -> None:
     shop.json("migrate")
     shop.json("apps", "add", "shop", "--no-key")
-    terminal = Terminal(shop, "accounts", "add", "sandbox", "--app", "shop")
-    terminal.until("(merchant)")
-    os.write(terminal._file, b"\x03")
-    assert terminal.end() in (1, 130, -2)
+    with Terminal(shop, "accounts", "add", "sandbox", "--app", "shop") as terminal:
+        terminal.until("(merchant)")
+        os.write(terminal._file, b"\x03")
+        assert terminal.end() in (1, 130, -2)
     assert "Traceback" not in terminal.shown
     assert shop.json("accounts", "list") == {"accounts": []}
