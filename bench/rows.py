@@ -164,7 +164,7 @@ def _create_row(bench: Bench, kind: str, ours: Contender, echo: Contender, how: 
 # ---------------------------------------------------------------------------------------------- whole lives
 
 
-LIFE_AT_ONCE = 32
+LIFE_AT_ONCE = 64
 LIFE_TARGET = 4.0
 
 
