@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paycore.channel import NoticeReply, RawNotice
 from paycore.core.events import Event
@@ -22,7 +22,6 @@ from paycore.engine.clock_work import ClockWork
 from paycore.engine.converse import Room
 from paycore.engine.desk import CallerRequest, Desk
 from paycore.engine.explain import Story, tell_story
-from paycore.engine.hints import Hints
 from paycore.engine.host import Host
 from paycore.engine.hub import Hub
 from paycore.engine.ids import Ids
@@ -39,6 +38,9 @@ from paycore.engine.tell import Teller, Told
 from paycore.engine.threads import Run
 from paycore.engine.verbs import Verbs
 from paycore.store import ListedAnomaly, ListedRefund, PageKey, Session, Store
+
+if TYPE_CHECKING:
+    from paycore.engine.hints import Hints
 
 log = logging.getLogger("paycore.engine")
 
@@ -87,7 +89,7 @@ class Engine:
         self.verbs = Verbs(room, self.teller, self.reader, self.accounts, asker)
         self.clock_work = ClockWork(store, clock, self.verbs.do, run=run)
         self._sequencer = None if store.dialect == "sqlite" else Sequencer(store, clock, self._feeds_grew, run=run)
-        self._hints = None if hints_url is None else Hints(hints_url, self._heard, self._ring_feeds)
+        self._hints = None if hints_url is None else _hints(hints_url, self._heard, self._ring_feeds)
         self._is_started = False
         desk = self._desk = Desk(
             clock=clock,
@@ -424,3 +426,10 @@ class Engine:
         `notices.NO_SUCH_ACCOUNT`, the very object.
         """
         return await self._notices.deliver(account_id, notice)
+
+
+def _hints(url: str, heard: Callable[[list[tuple[str, int]]], None], grew: Callable[[], None]) -> "Hints":
+    """The line to other processes. It needs psycopg, which a process on SQLite need not wait for."""
+    from paycore.engine.hints import Hints
+
+    return Hints(url, heard, grew)
