@@ -133,11 +133,12 @@ async def test_111_a_huge_declared_length_is_refused_before_a_byte_of_it_came() 
 
 async def test_111_a_body_that_drips_is_cut_off() -> None:
     head = f"POST /v1/notices/{ACCOUNT} HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n".encode()
-    async with edge(body_seconds=0.4) as here:
+    async with edge(body_seconds=1.0) as here:
         began = time.monotonic()
-        got = await exchange(here.port, head, *[b"x"] * 6, pause=0.1)
+        # The last drip falls well before the cut: one that falls behind it would be answered by a reset.
+        got = await exchange(here.port, head, *[b"x"] * 3, pause=0.1)
     assert got.startswith(b"HTTP/1.1 408 ")
-    assert time.monotonic() - began < 3
+    assert 1 <= time.monotonic() - began < 5
     assert here.handed == []
 
 
