@@ -18,6 +18,7 @@ from paycore.engine.keyring import Keyring
 from paycore.engine.orders import OrderDraft
 from paycore.engine.refunding import RefundDraft
 from paycore.engine.tell import Told
+from paycore.engine.threads import Run
 from paycore.store import App, RequestKey, Store
 from paycore.testing.clock import FakeClock, SeededIds
 from paycore.testing.simulators import Postman
@@ -46,6 +47,7 @@ class World:
     carrier: Carrier
     clock: FakeClock = field(default_factory=FakeClock)
     base_url: str = BASE
+    run: Run | None = None
     engine: Engine = field(init=False)
     app_id: str = "ap" + "0" * 25 + "1"
     numbers: int = 0
@@ -61,6 +63,7 @@ class World:
             clock=self.clock,
             ids=ids,
             public_base_url=self.base_url,
+            run=self.run,
         )
         self.put_app(App(self.app_id, "shop", self.clock.now(), return_hosts=("shop.example",)))
 

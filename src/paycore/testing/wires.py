@@ -79,6 +79,10 @@ class FaultyCarrier:
         """Let this happen to the next requests whose URL contains this word."""
         self._planned.append(_Planned(fault, word, times))
 
+    def clear(self) -> None:
+        """Nothing goes wrong any more."""
+        self._planned.clear()
+
     async def carry(self, request: Request, *, seconds: float) -> Reply:
         """The inner carrier's answer, or the trouble that was planned for it."""
         fault = self._take(request)
