@@ -1,13 +1,14 @@
 """The clock: what is due is done once, when it is due, whatever happens to one worker."""
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from paycore.core.facts import OrderAsked, PaymentAsked
+from paycore.core.facts import OrderAsked, PaymentAsked, SyncAsked
 from paycore.core.ids import Prefix, make_id
 from paycore.core.order import Details, SurplusPolicy, Verb
 from paycore.core.terms import Terms
@@ -170,7 +171,7 @@ async def test_an_order_with_something_due_soon_wakes_the_clock(store: Store) ->
         done.append(due)
 
     work = ClockWork(store, clock, do)
-    teller = Teller(store, clock, written=work.written)
+    teller = Teller(store, clock, released=work.released)
     work.start()
     await asyncio.sleep(0.05)
     order_id = SeededIds(clock).mint(Prefix.ORDER)
@@ -339,3 +340,35 @@ async def test_an_idle_clock_looks_seldom_and_writes_nothing(store: Store) -> No
     with store.read() as unit:
         assert unit.list_orders(APP) == [before]
     await work.stop()
+
+
+async def test_a_task_whose_row_was_held_is_done_when_it_is_let_go(store: Store) -> None:
+    """Whoever tells something that changes nothing holds the row all the same, and the clock passes it by."""
+    clock, done, let_go = FakeClock(), list[Due](), threading.Event()
+
+    async def do(due: Due) -> None:
+        done.append(due)
+
+    class Holding:
+        dialect = store.dialect
+
+        @contextmanager
+        def write(self) -> Iterator[Unit]:
+            with store.write() as unit:
+                yield unit
+                let_go.wait(10)
+
+    [order_id] = await orders(store, clock, 1, seconds=0)
+    work = ClockWork(store, clock, do)
+    teller = Teller(Holding(), clock, released=work.released)  # type: ignore[arg-type]
+    telling = asyncio.create_task(teller.tell(Telling(order_id, SyncAsked())))
+    await asyncio.sleep(0.3)
+    work.start()
+    await asyncio.sleep(0.3)
+    assert done == []
+    let_go.set()
+    await telling
+    await until(lambda: done, "it was passed by for good")
+    await work.stop()
+    await teller.drain()
+    teller.close()

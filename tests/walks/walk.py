@@ -128,18 +128,12 @@ class Walk:
     # ------------------------------------------------------------------------------------ time
 
     async def until(self, order: order_pb2.Order, is_so: Callable[[order_pb2.Order], bool]) -> order_pb2.Order:
-        """The order once it is so. Time stands still meanwhile: only what is due already can bring it about.
-
-        Once, half way through our patience, the two seconds pass after which a clock looks even if nobody woke it.
-        """
-        found, looks = order, 0
+        """The order once it is so. Time stands still meanwhile: only what is due already can bring it about."""
+        found = order
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while not is_so(found := await self.client.get_order(order.order_id)):
                     await asyncio.sleep(LOOK_SECONDS)
-                    looks += 1
-                    if looks == round(PATIENCE_SECONDS / LOOK_SECONDS / 4):
-                        self.clock.set(self.clock.now() + 2_000_000)
         except TimeoutError:
             raise AssertionError(f"it did not come to be so:\n{found}") from None
         return found

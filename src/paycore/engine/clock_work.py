@@ -88,8 +88,8 @@ class ClockWork:
         """How many tasks are being done here now."""
         return len(self._doing)
 
-    def written(self, orders: Sequence[Order]) -> None:
-        """Wake up if an order that was committed has something due before we meant to look."""
+    def released(self, orders: Sequence[Order]) -> None:
+        """Wake up if an order that a commit let go has something due before we meant to look."""
         if any(task.due_at < self._sleeps_until for order in orders for task in _free_tasks(order)):
             self._wake.set()
 

@@ -82,7 +82,7 @@ class Engine:
         self.memory = Memory(store, run=run)
         self.reader = Reader(store, run=run)
         self.hub = Hub(store, clock, run=run)
-        self.teller = Teller(store, clock, changed=self._changed, written=self._written, run=run)
+        self.teller = Teller(store, clock, changed=self._changed, released=self._released, run=run)
         self.accounts = Accounts(self.memory, keyring, host, clock, ids)
         self.apps = Apps(self.memory, clock)
         room, asker = Room(host, carrier, clock), Asker(clock, ids, public_base_url)
@@ -155,9 +155,9 @@ class Engine:
         else:
             self.hub.ring_feeds({order.app_id for order in orders})
 
-    def _written(self, orders: Sequence[Order]) -> None:
-        """A task may have become due without any event."""
-        self.clock_work.written(orders)
+    def _released(self, orders: Sequence[Order]) -> None:
+        """A task may have become due without any event, or may have been passed by while its row was held."""
+        self.clock_work.released(orders)
 
     def _feeds_grew(self) -> None:
         """This process has given events their places in the feeds."""

@@ -118,8 +118,8 @@ class _Waiting:
 class Teller:
     """Takes facts and answers with the order as it stands once they are committed.
 
-    `changed` hears of the orders that have new events, `written` of every order whose rows changed at all (a task that
-    was brought forward announces nothing).
+    `changed` hears of the orders that have new events, `released` of every order that a commit let go, changed or not:
+    while it was held, a clock that looked for due tasks has passed it by.
     """
 
     def __init__(
@@ -128,14 +128,14 @@ class Teller:
         clock: Clock,
         *,
         changed: Heard = _nobody,
-        written: Heard = _nobody,
+        released: Heard = _nobody,
         run: Run | None = None,
         max_batch: int = MAX_BATCH,
         max_waiting: int = MAX_WAITING,
         in_flight: int | None = None,
     ) -> None:
         self._changed = changed
-        self._written = written
+        self._released = released
         self._scribe = _Scribe(store, clock)
         self._in_flight = in_flight or (1 if store.dialect == "sqlite" else IN_FLIGHT)
         self._threads = Threads(self._in_flight, "teller") if run is None else None
@@ -256,7 +256,7 @@ class Teller:
 
     def _spread(self, written: "_Written") -> None:
         """Say what was stored. Whoever listens is only early: what it misses it finds by itself."""
-        for heard, orders in ((self._changed, written.changed), (self._written, written.orders)):
+        for heard, orders in ((self._changed, written.changed), (self._released, written.released)):
             try:
                 if orders:
                     heard(orders)
@@ -274,8 +274,8 @@ class _Written:
     answers: list[Answer] = field(default_factory=list)
     changed: list[Order] = field(default_factory=list)
     """The orders that have new events, as they are now."""
-    orders: list[Order] = field(default_factory=list)
-    """The orders whose rows changed."""
+    released: list[Order] = field(default_factory=list)
+    """Every order that was held, as it is now."""
     was_one_by_one: bool = False
 
 
@@ -309,7 +309,7 @@ class _Scribe:
                 break
             written.answers += one.answers
             written.changed += one.changed
-            written.orders += one.orders
+            written.released += one.released
         return written
 
     def _alone(self, telling: Telling) -> _Written:
@@ -359,7 +359,7 @@ class _Batch:
         return _Written(
             answers,
             changed=[self._orders[i] for i in moved if any(decision.events for decision in self._decisions[i])],
-            orders=[self._orders[i] for i in moved],
+            released=list(self._orders.values()),
         )
 
     def save(self) -> None:
