@@ -1,16 +1,15 @@
 """The statements of the hot path: one statement for many rows, in the words of each database, made once from the tables.
 
-A batch must cost about a fixed number of statements and next to no Python for each row. SQLite gets inserts of many rows at
-once (`insert_of`) and `executemany` for updates; PostgreSQL gets all rows as one JSON array in one parameter, which it unpacks itself (measured for 100 rows: 2 us of our CPU a row
+A batch must cost a fixed number of statements and next to no Python for each row. SQLite gets `executemany`; PostgreSQL
+gets all rows as one JSON array in one parameter, which it unpacks itself (measured for 100 rows: 2 us of our CPU a row
 against 18 with psycopg's executemany and 28 with a long VALUES). Either way the text never changes with the number of
 rows, so both databases keep their prepared statement. Lists of keys travel in the same way on both.
 
 What is not hot (listings, apps, accounts) is plain SQLAlchemy Core in `reading` and `admin`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 from sqlalchemy import Boolean, Integer, LargeBinary, Table
@@ -20,11 +19,10 @@ Dialect = Literal["sqlite", "postgresql"]
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement as each database says it. `row` is the part of an insert that stands for one row on SQLite."""
+    """One statement as each database says it."""
 
     sqlite: str
     postgresql: str
-    row: str = ""
 
     def of(self, dialect: Dialect) -> str:
         return self.sqlite if dialect == "sqlite" else self.postgresql
@@ -57,28 +55,12 @@ def insert(table: Table, columns: Sequence[str] = (), tail: str = "") -> Stateme
     """Insert rows, each with its values in the order of the columns (all of them by default)."""
     columns = columns or columns_of(table)
     into = f"INSERT INTO {table.name} ({', '.join(columns)})"
-    row = f"({', '.join('?' * len(columns))})"
+    marks = ", ".join("?" * len(columns))
     values = ", ".join(_unpacked(table, column, place) for place, column in enumerate(columns))
     return Statement(
-        f"{into} VALUES {row} {tail}",
+        f"{into} VALUES ({marks}) {tail}",
         f"{into} SELECT {values} FROM jsonb_array_elements(%s::jsonb) AS k {tail}",
-        row,
     )
-
-
-@lru_cache(maxsize=256)
-def insert_of(statement: Statement, count: int) -> str:
-    """The insert of so many rows on SQLite."""
-    return statement.sqlite.replace(statement.row, ", ".join([statement.row] * count))
-
-
-def in_powers(count: int) -> Iterator[tuple[int, int]]:
-    """Cuts so many rows into slices of 32, 16, 8, ... rows: few statements, and few different ones to keep prepared."""
-    start = 0
-    while start < count:
-        size = min(32, 1 << ((count - start).bit_length() - 1))
-        yield start, start + size
-        start += size
 
 
 def update(table: Table, moving: Sequence[str], guards: Sequence[str]) -> Statement:

@@ -1,7 +1,6 @@
 """The hand that writes: runs statements inside one transaction and translates whatever the driver complains about."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection
@@ -10,7 +9,7 @@ from sqlalchemy.sql import Executable
 
 from paycore.store.errors import statement_errors, translated
 from paycore.store.rows import Values, pack
-from paycore.store.sql import Dialect, Statement, in_powers, insert_of
+from paycore.store.sql import Dialect, Statement
 
 FETCH = 200
 """How many rows a stream takes from the driver at once."""
@@ -66,8 +65,6 @@ class Work:
         if not rows:
             return 0
         try:
-            if self.dialect == "sqlite" and statement.row:
-                return self._insert_many(statement, rows)
             if self.dialect == "sqlite":
                 self._cursor.executemany(statement.sqlite, rows)
             else:
@@ -75,18 +72,6 @@ class Work:
             return int(self._cursor.rowcount)
         except statement_errors() as error:
             raise translated(error) from None
-
-    def _insert_many(self, statement: Statement, rows: Sequence[Values]) -> int:
-        """Insert many rows on SQLite by a few statements.
-
-        `executemany` gives up the interpreter's lock at every row, and beside a busy event loop has to wait for it again
-        at every row.
-        """
-        count = 0
-        for start, end in in_powers(len(rows)):
-            self._cursor.execute(insert_of(statement, end - start), list(chain.from_iterable(rows[start:end])))
-            count += self._cursor.rowcount
-        return count
 
     def _ask(self, statement: Executable, parameters: Any = None) -> list[Any]:
         """The rows of a SQLAlchemy statement."""
