@@ -14,7 +14,7 @@ from paycore.core.order import Details, Order, SurplusPolicy
 from paycore.core.refusals import Reason, Refused
 from paycore.core.terms import Terms
 from paycore.engine.reader import Reader
-from paycore.engine.tell import Teller, Telling, Told
+from paycore.engine.tell import OVERDUE_SECONDS, Teller, Telling, Told
 from paycore.store import App, Evidence, RequestKey, Store, StoreUnavailable, Unit
 from paycore.testing.clock import FakeClock, SeededIds
 
@@ -146,7 +146,7 @@ async def test_facts_of_an_order_that_is_being_written_wait_for_the_next_group(c
         await go.wait()
         return work()
 
-    teller = Teller(counting, CLOCK, run=run, in_flight=3)  # type: ignore[arg-type]
+    teller = Teller(counting, CLOCK, run=run, in_flight=3, company=1)  # type: ignore[arg-type]
     go.set()
     a, b, c = [(await teller.tell(order())).order for _ in range(3)]
     go.clear()
@@ -162,6 +162,34 @@ async def test_facts_of_an_order_that_is_being_written_wait_for_the_next_group(c
     told = await asyncio.gather(*first, *second)
     assert groups == 3
     assert [one.order.order_id for one in told] == [o.order_id for o in (a, b, a, c, a)]
+    teller.close()
+
+
+async def test_a_few_facts_wait_for_the_group_in_flight_unless_it_is_held_up(counting: Counting) -> None:
+    groups, go = 0, asyncio.Event()
+
+    async def run(work: Callable[[], Any], /) -> Any:
+        nonlocal groups
+        groups += 1
+        await go.wait()
+        return work()
+
+    teller = Teller(counting, CLOCK, run=run, in_flight=3, company=3)  # type: ignore[arg-type]
+    tellings = [asyncio.create_task(teller.tell(order()))]
+    await _turns()
+    tellings += [asyncio.create_task(teller.tell(order())) for _ in range(2)]
+    await _turns()
+    assert (groups, teller.waiting) == (1, 2), "a few wait for the group in flight"
+    tellings.append(asyncio.create_task(teller.tell(order())))
+    await _turns()
+    assert (groups, teller.waiting) == (2, 0), "many go out beside it"
+    tellings.append(asyncio.create_task(teller.tell(order())))
+    await _turns()
+    assert (groups, teller.waiting) == (2, 1)
+    await asyncio.sleep(3 * OVERDUE_SECONDS)
+    assert (groups, teller.waiting) == (3, 0), "nobody waits long for a group that is held up"
+    go.set()
+    await asyncio.gather(*tellings)
     teller.close()
 
 

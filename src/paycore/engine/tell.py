@@ -41,6 +41,10 @@ MAX_WAITING = 10_000
 """The most facts that wait; more are turned away, so that a slow database is felt at the door."""
 IN_FLIGHT = 3
 """How many batches PostgreSQL is given at once. SQLite has one writer, so it gets one."""
+COMPANY = 64
+"""How many facts must wait for a batch to go out beside another. Many small ones at once cost far more than one after the other."""
+OVERDUE_SECONDS = 0.02
+"""After which a few facts go out beside a batch that is held up: the database is far, or somebody holds its rows."""
 TRIES = 5
 """How often one fact alone is told when it meets the changes of others."""
 
@@ -133,6 +137,7 @@ class Teller:
         max_batch: int = MAX_BATCH,
         max_waiting: int = MAX_WAITING,
         in_flight: int | None = None,
+        company: int = COMPANY,
     ) -> None:
         self._changed = changed
         self._released = released
@@ -140,6 +145,8 @@ class Teller:
         self._in_flight = in_flight or (1 if store.dialect == "sqlite" else IN_FLIGHT)
         self._threads = Threads(self._in_flight, "teller") if run is None else None
         self._run: Run = run or self._threads  # type: ignore[assignment]
+        self._company = company
+        self._overdue: asyncio.TimerHandle | None = None
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._waiting: deque[_Waiting] = deque()
@@ -179,6 +186,7 @@ class Teller:
     def close(self) -> None:
         """Take no more work. Call `drain` first."""
         self._is_closed = True
+        self._forget_overdue()
         if self._threads is not None:
             self._threads.close()
 
@@ -186,20 +194,48 @@ class Teller:
 
     def _schedule(self) -> None:
         """Start a batch at the end of this turn of the loop, so that all who tell in it share it."""
-        if not self._is_scheduled and len(self._batches) < self._in_flight:
+        if self._is_scheduled or len(self._batches) >= self._in_flight:
+            return
+        if self._may_start():
             self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self._start_batches)
+        elif self._overdue is None:
+            self._overdue = asyncio.get_running_loop().call_later(OVERDUE_SECONDS, self._start_overdue)
+
+    def _may_start(self) -> bool:
+        """Whether what waits is worth a batch now: nothing is being written, or much waits."""
+        return not self._batches or len(self._waiting) >= self._company
 
     def _start_batches(self) -> None:
         self._is_scheduled = False
-        while self._waiting and len(self._batches) < self._in_flight and (batch := self._gather()):
+        while self._waiting and len(self._batches) < self._in_flight and self._may_start() and self._start_one():
+            pass
+
+    def _start_overdue(self) -> None:
+        self._overdue = None
+        if self._waiting and len(self._batches) < self._in_flight:
+            self._start_one()
+
+    def _start_one(self) -> bool:
+        """Write what has gathered; False when all of it must wait for what is being written."""
+        batch = self._gather()
+        if batch:
             task = asyncio.get_running_loop().create_task(self._write(batch))
             self._batches.add(task)
             task.add_done_callback(self._batch_done)
+        return bool(batch)
 
     def _batch_done(self, task: "asyncio.Task[None]") -> None:
         self._batches.discard(task)
+        self._forget_overdue()
         self._start_batches()
+        if self._waiting:
+            self._schedule()
+
+    def _forget_overdue(self) -> None:
+        if self._overdue is not None:
+            self._overdue.cancel()
+            self._overdue = None
 
     def _gather(self) -> list[_Waiting]:
         """Take what has gathered and is not about an order that is being written."""
