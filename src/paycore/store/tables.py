@@ -301,6 +301,7 @@ class RefundTable(Base, table=True):
             unique=True,
         ),
         Index("ix_refunds_payment", "payment_id"),
+        some("number", "refunds", "app_id", "merchant_refund_no", where="merchant_refund_no <> ''"),
         Index("ix_refunds_listing", "app_id", "created_at", "refund_id"),
         some("task", "refunds", "task_ready_at", where="task_ready_at IS NOT NULL"),
         some("channel_refund_no", "refunds", "channel_refund_no", where="channel_refund_no <> ''"),

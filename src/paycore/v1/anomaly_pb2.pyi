@@ -163,7 +163,7 @@ class Anomaly(_message.Message):
     note: _builtins.str
     """What the person who remedied it wrote."""
     resolver: _builtins.str
-    """Who remedied it: an app, an operator or a rule."""
+    """"a rule" when it resolved itself, else empty. What operators did by hand is in the audit log."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """The money in question; absent when no amount is known."""

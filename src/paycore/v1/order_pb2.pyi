@@ -1570,7 +1570,7 @@ class ResolveAnomalyResponse(_message.Message):
     ORDER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def anomaly(self) -> _anomaly_pb2.Anomaly:
-        """The anomaly as it stands; after REMEDY_REFUND it stays open until the money is back."""
+        """The anomaly as it stands. REMEDY_REFUND resolves it at once; it opens again if that refund fails or bounces."""
 
     @_builtins.property
     def order(self) -> Global___Order:

@@ -192,7 +192,7 @@ class CreateRefundRequest(_message.Message):
     payment_id: _builtins.str
     """The payment to refund; empty for the one that paid the order. Named when surplus money goes back by hand."""
     merchant_refund_no: _builtins.str
-    """The caller's number for this refund, unique in the app; may be empty. Shaped like an order number (else
+    """The caller's number for this refund, unique within its order; may be empty. Shaped like an order number (else
     BAD_ORDER_NO); the same number with other content is REFUND_NO_CONFLICT.
     """
     reason: _builtins.str
@@ -261,7 +261,7 @@ class GetRefundRequest(_message.Message):
     refund_id: _builtins.str
     """Our id of the refund."""
     merchant_refund_no: _builtins.str
-    """The caller's number of the refund."""
+    """The caller's number of the refund; when several orders use it, the newest refund is meant."""
     def __init__(
         self,
         *,

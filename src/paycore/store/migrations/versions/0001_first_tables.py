@@ -489,6 +489,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("task_ready_at IS NOT NULL"),
     )
     op.create_index(
+        "ix_refunds_number",
+        "refunds",
+        ["app_id", "merchant_refund_no"],
+        unique=False,
+        sqlite_where=sa.text("merchant_refund_no <> ''"),
+        postgresql_where=sa.text("merchant_refund_no <> ''"),
+    )
+    op.create_index(
         "uq_refunds_merchant_refund_no",
         "refunds",
         ["order_id", "merchant_refund_no"],
