@@ -146,6 +146,19 @@ async def test_expiry_closes_at_the_channel(walk: Walk) -> None:
     assert walk.street.calls("trades/query", payment.payment_id) >= 1, "it was asked, not assumed"
 
 
+async def test_a_trade_that_still_waits_at_expiry_is_closed_by_our_call(walk: Walk) -> None:
+    order = await walk.order(expires_in=2 * MINUTE)
+    payment = await walk.pay(order, "qr")
+    walk.street.enter(payment)
+    # The channel's clock is ten seconds behind ours: asked at the expiry it still says "waiting".
+    walk.street.trade(payment).expires_at += 10_000_000
+    await walk.pass_time(2 * MINUTE + 1)
+    closed = await walk.until(order, is_closed)
+    assert closed.close_reason == Order.CLOSE_REASON_EXPIRED
+    assert walk.street.trade(payment).state == "CLOSED"
+    assert walk.street.calls("trades/close", payment.payment_id) == 1
+
+
 async def test_closing_on_request_closes_at_the_channel(walk: Walk) -> None:
     order = await walk.order()
     payment = await walk.pay(order, "qr")
