@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -29,8 +30,13 @@ def shop(sqlite_url: str, tmp_path: Path) -> Shop:
 
 
 def _rule_the_terminal() -> None:
-    """Make it the command's own terminal: only then Ctrl-C reaches it, and a hidden answer is asked for there."""
+    """Make it the command's own terminal: only then Ctrl-C reaches it, and a hidden answer is asked for there.
+
+    A shell that starts the tests in the background has them ignore Ctrl-C, and children inherit it; a person's shell does not.
+    """
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 class Terminal:
