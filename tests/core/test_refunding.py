@@ -241,6 +241,16 @@ RULES: list[tuple[str, Callable[[], object], str]] = [
         PAID + "100-0-0 !REFUND_UNSUPPORTED",
     ),
     (
+        "a part, where the channel refunds whole payments only",
+        lambda: Story(partial_refunds=False).pays().refunds(60),
+        PAID + "100-0-0 !REFUND_UNSUPPORTED",
+    ),
+    (
+        "the whole, where the channel refunds whole payments only",
+        lambda: Story(partial_refunds=False).pays().refunds(100),
+        PAID + "100-100-0 | r1 MERCHANT PENDING 100 >REFUND",
+    ),
+    (
         "beyond the channel's window",
         lambda: Story(refund_window=DAY).pays().at(2 * DAY).refunds(1),
         PAID + "100-0-0 !REFUND_WINDOW_CLOSED",

@@ -22,17 +22,28 @@ from paycore.channel import (
     Notice,
     NoticeCase,
     NoticeReply,
+    Operation,
+    OperationAsk,
+    OperationDone,
+    OperationFinding,
     Paid,
     PaymentAsk,
     PaymentFinding,
     RawNotice,
     Ready,
+    RefreshAsk,
+    Refreshed,
+    RefreshFinding,
     RefundAsk,
     RefundFinding,
     RefundProcessing,
     Request,
     Secret,
     Setting,
+    Statement,
+    StatementAsk,
+    StatementFinding,
+    StatementKind,
     Text,
     Waiting,
 )
@@ -88,6 +99,23 @@ def processing(ask: RefundAsk) -> Conversation[RefundFinding]:
     return RefundProcessing()
 
 
+def fetched(ask: RefreshAsk) -> Conversation[RefreshFinding]:
+    """Fetches one more each time."""
+    yield Request("GET", f"{GATE}/certificates")
+    before = ask.blob.reveal() if ask.blob is not None else ""
+    return Refreshed(Secret(f"{before}certificate "))
+
+
+def empty_day(ask: StatementAsk) -> Conversation[StatementFinding]:
+    yield Request("GET", f"{GATE}/bill")
+    return Statement(ask.statement, ask.day, "M1", ())
+
+
+def did(ask: OperationAsk) -> Conversation[OperationFinding]:
+    yield Request("POST", f"{GATE}/operate")
+    return OperationDone({"name": ask.name})
+
+
 def says(answer: object, *, asks: int = 1) -> Script:
     """A verb that asks so often, then returns this, whatever it is."""
 
@@ -122,6 +150,9 @@ class ScriptedChannel:
     query_refund_: Script = processing
     read_: Callable[[RawNotice, int], Any] = lambda notice, now: _forged()
     confirm_: Script = field(default_factory=lambda: raises(Forged("not ours")))
+    statement_: Script = empty_day
+    refresh_: Script = fetched
+    operate_: Script = did
     asked: list[tuple[str, Any]] = field(default_factory=list)
     keys: AccountKeys | None = None
 
@@ -152,6 +183,18 @@ class ScriptedChannel:
     def confirm(self, ask: EvidenceAsk) -> Conversation[Confirmed]:
         self.asked.append(("confirm", ask))
         return self.confirm_(ask)
+
+    def statement(self, ask: StatementAsk) -> Conversation[StatementFinding]:
+        self.asked.append(("statement", ask))
+        return self.statement_(ask)
+
+    def refresh(self, ask: RefreshAsk) -> Conversation[RefreshFinding]:
+        self.asked.append(("refresh", ask))
+        return self.refresh_(ask)
+
+    def operate(self, ask: OperationAsk) -> Conversation[OperationFinding]:
+        self.asked.append(("operate", ask))
+        return self.operate_(ask)
 
     def verbs(self) -> list[str]:
         """The names of what was asked, in order."""
@@ -222,8 +265,17 @@ def kind_of(channel: Channel | None = None, **changes: Any) -> ChannelKind:
         settings=SETTINGS,
         open=open_,
         refusals=REFUSALS,
+        statements=(StatementKind("trade", Text("交易", "Trades")),),
+        refresh_seconds=3600,
+        operations=(Operation("remind", Text("提醒", "Remind")),),
     )
-    return replace(whole, **changes)
+    verbs = changes.get("verbs", whole.verbs)
+    fitting: dict[str, Any] = {
+        "statements": whole.statements if ChannelVerb.STATEMENT in verbs else (),
+        "refresh_seconds": whole.refresh_seconds if ChannelVerb.REFRESH in verbs else None,
+        "operations": whole.operations if ChannelVerb.OPERATE in verbs else (),
+    }
+    return replace(whole, **{**fitting, **changes})
 
 
 def _at(scripted: ScriptedChannel, keys: AccountKeys) -> ScriptedChannel:

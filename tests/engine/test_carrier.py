@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from paycore.channel import Reply, Request, Silence
+from paycore.engine import carrier as carrier_module
 from paycore.engine.carrier import MASK, HttpCarrier, redacted
 
 Speak = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -193,6 +194,18 @@ async def test_an_answer_that_cannot_be_read_is_no_answer(answer: bytes, word: s
         silence = await silence_of(carrier, Request("POST", url), 2)
     assert silence.was_sent
     assert word in silence.note
+
+
+async def test_a_request_may_ask_for_a_larger_answer_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carrier_module, "LARGEST_REPLY_BYTES", 2500)
+    for size, most, is_read in [(2000, 2500, True), (2400, None, False), (2501, 10_000, False), (2000, 1000, False)]:
+        answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + b"x" * size
+        async with listening(saying(answer)) as url, carrying(max_reply_bytes=2100) as carrier:
+            request = Request("GET", url, max_reply_bytes=most)
+            if is_read:
+                assert len((await carrier.carry(request, seconds=2)).body) == size
+            else:
+                assert "too large" in (await silence_of(carrier, request, 2)).note
 
 
 async def test_an_answer_as_large_as_the_cap_is_read() -> None:

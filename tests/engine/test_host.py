@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from paycore.channel import AfterUnknown, ChannelVerb, Limit, NoticeReply, Setting, Text
+from paycore.channel import AfterUnknown, ChannelVerb, Limit, NoticeReply, Operation, Setting, Text
 from paycore.engine.host import (
     CRASHES,
     QUARANTINE,
@@ -190,6 +190,13 @@ QR = METHODS[0]
         ({"settings": (Setting("a", Text("", "")), Setting("a", Text("", "")))}, "two settings"),
         ({"settings": (Setting("a", Text("", ""), identity=True, secret=True),)}, "identity"),
         ({"environments": ()}, "environment"),
+        ({"statements": ()}, "statement"),
+        ({"refresh_seconds": None}, "refresh"),
+        ({"refresh_seconds": 1}, "too soon"),
+        ({"operations": ()}, "operate"),
+        ({"operations": (Operation("remind", Text("", "")),) * 2}, "names of their own"),
+        ({"operations": (Operation("Re mind", Text("", "")),)}, "names of their own"),
+        ({"notice_window_seconds": 0}, "window"),
         ({"refusals": {}}, "no answer for"),
         ({"refusals": {case: NoticeReply(99) for case in kind_of().refusals}}, "malformed"),
         ({"refusals": {case: NoticeReply(200, {"a": "b\r\nc"}) for case in kind_of().refusals}}, "malformed"),
@@ -212,7 +219,7 @@ def test_an_opened_channel_has_every_verb_that_it_declares() -> None:
 
         def prepare(self, ask: object) -> None: ...
 
-    with pytest.raises(ValueError, match="close, confirm, query"):
+    with pytest.raises(ValueError, match="close, confirm, operate, query"):
         check_channel(kind_of(), Half())  # type: ignore[arg-type]
     check_channel(kind_of(verbs=frozenset({ChannelVerb.PREPARE})), Half())  # type: ignore[arg-type]
     for nobody in ("", None, 7, "M\0"):

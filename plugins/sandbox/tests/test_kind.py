@@ -37,7 +37,7 @@ def test_a_host_finds_the_plugin_by_its_entry_point() -> None:
 
 def test_every_declared_verb_is_there() -> None:
     assert all(callable(getattr(SandboxChannel, verb.value)) for verb in SANDBOX.verbs)
-    assert SANDBOX.verbs == set(ChannelVerb)
+    assert SANDBOX.verbs >= {ChannelVerb.PREPARE, ChannelVerb.QUERY, ChannelVerb.CLOSE, ChannelVerb.REFUND}
 
 
 def test_there_is_no_production_and_an_answer_for_every_refusal() -> None:

@@ -1,6 +1,12 @@
-"""Speaks: the whole public API for the authors of channel plugins.
+"""Speaks: the whole public API for the authors of channel plugins, version 1.
 
-A plugin imports from here, from `paycore_bridge`, the standard library and `cryptography`; nothing else of paycore.
+    kind            ChannelKind and what it declares: Method, Setting, StatementKind, Operation, ...
+    verbs           Channel: prepare query close refund query_refund read_notice confirm statement refresh operate
+    conversations   Conversation, Request, Reply, Silence, Forged, Secret
+    findings        Paid, Waiting, ... and their refund twins; AboutPayment and AboutRefund name whose they are
+    simulators      Simulator, and KitSimulator for the conformance kit
+
+docs/write-a-channel.md walks through all of it. A plugin imports from here, from `paycore_bridge`, the standard library and `cryptography`; nothing else of paycore.
 """
 
 from paycore.channel.asks import (
@@ -8,8 +14,15 @@ from paycore.channel.asks import (
     EvidenceAsk,
     Notice,
     NoticeReply,
+    OperationAsk,
+    OperationDone,
+    OperationFinding,
+    OperationRefused,
     PaymentAsk,
     RawNotice,
+    RefreshAsk,
+    Refreshed,
+    RefreshFinding,
     RefundAsk,
 )
 from paycore.channel.kind import (
@@ -25,11 +38,22 @@ from paycore.channel.kind import (
     Limit,
     Method,
     NoticeCase,
+    Operation,
     Setting,
+    StatementKind,
     Text,
 )
-from paycore.channel.simulator import OutgoingNotice, Simulator
+from paycore.channel.simulator import KitSimulator, Lie, OutgoingNotice, Simulator, TradeSeen
 from paycore.channel.spec import ENTRY_POINT_GROUP, hookimpl, hookspec
+from paycore.channel.statement import (
+    BillAmount,
+    LineKind,
+    Statement,
+    StatementAsk,
+    StatementFinding,
+    StatementLine,
+    StatementNotReady,
+)
 from paycore.channel.talk import Conversation, Forged, Reply, Request, Secret, Silence
 from paycore.core.findings import (
     About,
@@ -72,6 +96,7 @@ __all__ = [
     "AccountKeys",
     "AfterUnknown",
     "AlreadyPaid",
+    "BillAmount",
     "Channel",
     "ChannelKind",
     "ChannelRefund",
@@ -88,14 +113,22 @@ __all__ = [
     "Input",
     "KeyState",
     "KeyVersion",
+    "KitSimulator",
+    "Lie",
     "Limit",
     "LineItem",
+    "LineKind",
     "Method",
     "Money",
     "NotFound",
     "Notice",
     "NoticeCase",
     "NoticeReply",
+    "Operation",
+    "OperationAsk",
+    "OperationDone",
+    "OperationFinding",
+    "OperationRefused",
     "OutgoingNotice",
     "Paid",
     "PayerPaying",
@@ -105,6 +138,9 @@ __all__ = [
     "RawNotice",
     "Ready",
     "Reference",
+    "RefreshAsk",
+    "RefreshFinding",
+    "Refreshed",
     "RefundAsk",
     "RefundBounced",
     "RefundFailed",
@@ -122,8 +158,15 @@ __all__ = [
     "Setting",
     "Silence",
     "Simulator",
+    "Statement",
+    "StatementAsk",
+    "StatementFinding",
+    "StatementKind",
+    "StatementLine",
+    "StatementNotReady",
     "StorePurchase",
     "Text",
+    "TradeSeen",
     "Unknown",
     "Waiting",
     "exponent",

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from paycore.core.findings import About
+from paycore.channel.talk import Secret
+from paycore.core.findings import About, Failure, Unknown
 from paycore.core.order import LineItem
 
 
@@ -101,3 +102,65 @@ class Notice:
     findings: tuple[About, ...]
     acknowledge: NoticeReply
     notice_id: str = ""
+
+
+# ---------------------------------------------------------------------------------------------- what an account keeps
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshAsk:
+    """Time to fetch what an account needs and what grows old: certificates, tokens.
+
+    `blob` is what the last refresh returned; None before the first one.
+    """
+
+    blob: Secret | None
+    now: int
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What was fetched. The engine seals it, keeps it with the account and opens the account anew with it.
+
+    The text is the plugin's own (JSON, PEM); at most 64 KiB. `again_at` is when to refresh next where the channel says
+    it (a token's end); None means after the kind's own interval.
+    """
+
+    blob: Secret
+    again_at: int | None = None
+
+
+RefreshFinding = Refreshed | Unknown
+"""What a refresh concludes. Unknown keeps what there is, and is tried again soon."""
+
+# ---------------------------------------------------------------------------------------------- named operations
+
+
+@dataclass(frozen=True, slots=True)
+class OperationAsk:
+    """Something that only this channel has (Apple's consumption information), asked for by the name of its Operation."""
+
+    name: str
+    payment: PaymentAsk
+    inputs: Mapping[str, str]
+    now: int
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperationDone:
+    """The channel took it. `output` is what it answered, for people; never a reason to believe that money moved."""
+
+    output: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRefused:
+    """The channel refused it, and nothing was changed."""
+
+    failure: Failure
+
+
+OperationFinding = OperationDone | OperationRefused | Unknown
+"""What an operation concludes."""

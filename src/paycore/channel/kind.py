@@ -10,10 +10,15 @@ from paycore.channel.asks import (
     EvidenceAsk,
     Notice,
     NoticeReply,
+    OperationAsk,
+    OperationFinding,
     PaymentAsk,
     RawNotice,
+    RefreshAsk,
+    RefreshFinding,
     RefundAsk,
 )
+from paycore.channel.statement import StatementAsk, StatementFinding
 from paycore.channel.talk import Conversation, Secret
 from paycore.core.findings import PaymentFinding, RefundFinding
 from paycore.core.terms import MINUTE, AfterUnknown, Price, Terms
@@ -32,6 +37,9 @@ class ChannelVerb(StrEnum):
     QUERY_REFUND = "query_refund"
     READ_NOTICE = "read_notice"
     CONFIRM = "confirm"
+    STATEMENT = "statement"
+    REFRESH = "refresh"
+    OPERATE = "operate"
 
 
 class NoticeCase(StrEnum):
@@ -151,6 +159,28 @@ class AccountKeys:
     environment: Environment
     versions: tuple[KeyVersion, ...]
     signing: KeyVersion | None
+    blob: Secret | None = None
+    """What the last refresh fetched; None for a kind that has no refresh, and before the first one."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatementKind:
+    """One of the files in which a channel accounts for a day (trades, ledger). `ready_after_seconds` is when the channel
+    has it, counted from the end of the day by `utc_offset_seconds`."""
+
+    name: str
+    title: Text
+    utc_offset_seconds: int = 8 * 3600
+    ready_after_seconds: int = 10 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Something that only this channel has, offered by name to operators and callers. It never moves money."""
+
+    name: str
+    title: Text
+    inputs: tuple[Input, ...] = ()
 
 
 class Channel(Protocol):
@@ -184,9 +214,21 @@ class Channel(Protocol):
     def confirm(self, ask: EvidenceAsk) -> Conversation[Confirmed]:
         """Verify evidence that a client hands in. Raises Forged."""
 
+    def statement(self, ask: StatementAsk) -> Conversation[StatementFinding]:
+        """Fetch and read the channel's account of a day, whole or not at all."""
+
+    def refresh(self, ask: RefreshAsk) -> Conversation[RefreshFinding]:
+        """Fetch what grows old (certificates, tokens). It comes back in `AccountKeys.blob` when the account is opened anew."""
+
+    def operate(self, ask: OperationAsk) -> Conversation[OperationFinding]:
+        """Do one of the kind's named operations."""
+
 
 API_VERSION = 1
-"""The version of this API. A plugin made for another one is reported and not loaded."""
+"""The version of this API. A plugin made for another one is reported and not loaded.
+
+What is added with a default keeps the version; what is renamed, removed or means something else raises it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +238,9 @@ class ChannelKind:
     `open` gives the channel of one account; it parses keys (slow: the engine calls it off the event loop, once) and raises
     ValueError with a sentence without secrets when settings are wrong. `refusals` are the exact answers to notices that
     are not taken. `simulator` makes the channel's own side for tests, demo and development.
+
+    `verbs` says which verbs are offered; a verb that is not declared is not there. `statements`, `refresh_seconds` and
+    `operations` belong to the verbs statement, refresh and operate, and are declared with them or not at all.
     """
 
     name: str
@@ -209,6 +254,14 @@ class ChannelKind:
     refund_window_seconds: int | None = None
     refund_count: int | None = None
     margin_seconds: int = 60
+    partial_refunds: bool = True
+    """Whether a part of a payment may be refunded, and the rest later."""
+    notice_window_seconds: int | None = None
+    """How old a signed notice may be; None for a channel whose notices carry no time that could be checked."""
+    statements: tuple[StatementKind, ...] = ()
+    refresh_seconds: int | None = None
+    """How often what `refresh` fetches is fetched anew."""
+    operations: tuple[Operation, ...] = ()
     api_version: int = API_VERSION
     version: str = "0"
     simulator: "Callable[[], Simulator] | None" = None
@@ -227,6 +280,7 @@ class ChannelKind:
             close_reverses=method.close_reverses,
             can_refund=ChannelVerb.REFUND in self.verbs,
             can_query_refund=ChannelVerb.QUERY_REFUND in self.verbs,
+            partial_refunds=self.partial_refunds,
             refund_window=None if self.refund_window_seconds is None else self.refund_window_seconds * 1_000_000,
             refund_count=self.refund_count,
             margin=max(MINUTE, self.margin_seconds * 1_000_000),

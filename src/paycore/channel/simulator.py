@@ -5,6 +5,7 @@ A host may serve it over HTTP on a laptop, or run it inline in a simulation; the
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from paycore.channel.asks import NoticeReply
@@ -39,3 +40,80 @@ class Simulator(Protocol):
 
     def pay(self, payment_id: str, now: int, *, amount_minor: int | None = None) -> None:
         """Pay a trade as its payer would (scan and confirm). Raises LookupError when there is no such trade."""
+
+
+# ---------------------------------------------------------------------------------------------- for the conformance kit
+
+
+class Lie(StrEnum):
+    """What a channel's genuine, properly signed word about a trade may have wrong."""
+
+    AMOUNT = "amount"
+    CURRENCY = "currency"
+    MERCHANT = "merchant"
+
+
+@dataclass(frozen=True, slots=True)
+class TradeSeen:
+    """A trade as the channel's own books have it."""
+
+    amount_minor: int
+    """What the merchant asked for."""
+    currency: str
+    paid_minor: int
+    """What was taken; 0 while nobody has paid."""
+    returned_minor: int
+    """What went back."""
+    is_closed: bool
+    """Closed unpaid."""
+
+
+class KitSimulator(Simulator, Protocol):
+    """What the conformance kit needs of a simulator beyond playing the channel.
+
+    Everything here happens on the channel's side, by the channel's own keys. Payments are named by the id that we sent.
+    """
+
+    def other_settings(self, base_url: str) -> Mapping[str, str]:
+        """The account settings of a second merchant of this channel."""
+
+    def next_settings(self, base_url: str) -> Mapping[str, str]:
+        """The first merchant's settings after its keys were changed. What was signed before still verifies with the old ones."""
+
+    def accept(self, plan_json: str, now: int) -> str:
+        """Do what the payer's device does with a plan (scan, open the app, follow the page), up to where it could pay.
+
+        Returns the payment's id. Raises ValueError or Forged for a plan that the channel's own SDK would reject.
+        """
+
+    def decline(self, payment_id: str, now: int) -> bool:
+        """The payer's bank says no. False for a channel where that leaves the trade waiting."""
+
+    def misreport(self, payment_id: str, lie: Lie, now: int) -> bool:
+        """From now on tell this about the trade, in answers and in a fresh notice, genuinely signed.
+
+        False where this channel's words do not name such a thing at all. An amount is always named.
+        """
+
+    def trade(self, payment_id: str) -> TradeSeen | None:
+        """The trade in the channel's books; None when it never heard of it."""
+
+    def refunds(self, payment_id: str) -> Mapping[str, int]:
+        """The refunds of a trade in the channel's books, done or under way: our refund id and what each is for."""
+
+    def refund_in_console(self, payment_id: str, now: int, *, amount_minor: int) -> str:
+        """Somebody at the merchant refunds in the channel's console; returns the channel's refund number."""
+
+    def forgeries(self, genuine: Request, now: int) -> Mapping[str, Request]:
+        """Notices like this one that only somebody who knows the protocol could forge, each by its name.
+
+        At least "key" (signed by a key that is not the channel's) and, for a kind with a notice window, "stale" (signed
+        by the channel's key over a time outside of it). Every weaker algorithm that the channel or its SDKs ever knew,
+        signed by the channel's own key where that can be, is one more.
+        """
+
+    def buy(self, plan_json: str, now: int, *, amount_minor: int) -> str:
+        """Buy in the store as the device does with this plan; returns the evidence that a client would hand in.
+
+        Only for kinds with a method whose price the store sets; others raise ValueError.
+        """

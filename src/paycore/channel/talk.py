@@ -53,6 +53,8 @@ class Request:
     """One HTTP request that the engine is to carry.
 
     `redact` names headers, and form or JSON fields, that no log or trace may show. Redirects are never followed.
+    An answer larger than `max_reply_bytes` is not read: None means the engine's usual cap (1 MiB); a statement's file may
+    ask for up to 64 MiB.
     """
 
     method: str
@@ -61,6 +63,7 @@ class Request:
     body: bytes = b""
     timeout_seconds: float = 5.0
     redact: frozenset[str] = frozenset({"authorization"})
+    max_reply_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

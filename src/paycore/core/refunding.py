@@ -75,6 +75,8 @@ def _refuse_unrefundable(order: Order, payment: Payment, fact: RefundAsked, now:
             "The refund is larger than what is left of the payment.",
             refundable_minor=max(payment.balance_minor, 0),
         )
+    if not terms.partial_refunds and fact.amount_minor != payment.captured_minor:
+        raise Refused(Reason.REFUND_UNSUPPORTED, "This channel refunds whole payments only.", channel=payment.channel)
 
 
 def begin_refund(

@@ -45,3 +45,5 @@ class Terms:
     """How many refunds of one payment the channel takes; None when it declares no limit."""
     margin: int = MINUTE
     """How long after the expiry that we sent a "not found" begins to prove that nobody paid."""
+    partial_refunds: bool = True
+    """Whether the channel takes a refund of a part of a payment."""

@@ -20,6 +20,8 @@ for _name in ("httpx2", "httpcore2"):
     logging.getLogger(_name).setLevel(logging.WARNING)  # they log whole URLs and headers, whose queries hold signatures
 
 MAX_REPLY_BYTES = 1024 * 1024
+LARGEST_REPLY_BYTES = 64 * 1024 * 1024
+"""What a request may ask for at most (a statement's file)."""
 MAX_REQUEST_BYTES = 1024 * 1024
 MASK = "******"
 _NEVER_SENT = (
@@ -97,16 +99,17 @@ class HttpCarrier:
             extensions={"trace": journey.trace},
         )
         async with call as response:
-            return Reply(response.status_code, dict(response.headers), await self._read(response))
+            most = min(request.max_reply_bytes or self._max_reply_bytes, max(LARGEST_REPLY_BYTES, self._max_reply_bytes))
+            return Reply(response.status_code, dict(response.headers), await self._read(response, most))
 
-    async def _read(self, response: httpx2.Response) -> bytes:
+    async def _read(self, response: httpx2.Response, most: int) -> bytes:
         """The body as it came, up to the cap. We ask for no compression; what is compressed all the same is not read."""
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise Silence("the answer is compressed")
         body = bytearray()
         async for chunk in response.aiter_raw():
             body += chunk
-            if len(body) > self._max_reply_bytes:
+            if len(body) > most:
                 raise Silence("the answer is too large")
         return bytes(body)
 

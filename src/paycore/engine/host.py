@@ -38,6 +38,7 @@ CRASHES = 5
 """How many crashes in a row put a kind into quarantine."""
 QUARANTINE = 60 * SECOND
 """How long it then takes no new payments."""
+LEAST_REFRESH_SECONDS = 60
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 
 
@@ -248,6 +249,7 @@ def check_kind(kind: object) -> None:
         _check_method(kind, method)
     _check_settings(kind)
     _check_refusals(kind)
+    _check_extras(kind)
 
 
 def _check_method(kind: ChannelKind, method: Method) -> None:
@@ -288,6 +290,27 @@ def _check_refusals(kind: ChannelKind) -> None:
             check_reply(reply)
         except Unsound as error:
             raise BadKind(f"{kind.name}: an answer to notices is malformed: {error}.") from None
+
+
+def _check_extras(kind: ChannelKind) -> None:
+    """What belongs to a verb is declared with it or not at all."""
+    belongings = {
+        ChannelVerb.STATEMENT: bool(kind.statements),
+        ChannelVerb.REFRESH: kind.refresh_seconds is not None,
+        ChannelVerb.OPERATE: bool(kind.operations),
+    }
+    for verb, is_described in belongings.items():
+        if is_described != (verb in kind.verbs):
+            raise BadKind(f"{kind.name}: the verb {verb.value} and what it needs are declared together or not at all.")
+    if kind.refresh_seconds is not None and kind.refresh_seconds < LEAST_REFRESH_SECONDS:
+        raise BadKind(f"{kind.name}: a refresh less than {LEAST_REFRESH_SECONDS} seconds after the last is too soon.")
+    if kind.notice_window_seconds is not None and kind.notice_window_seconds <= 0:
+        raise BadKind(f"{kind.name}: the notice window is positive.")
+    for named in ([one.name for one in kind.statements], [one.name for one in kind.operations]):
+        if len(set(named)) != len(named) or any(_NAME.fullmatch(name) is None for name in named):
+            raise BadKind(f"{kind.name}: statements and operations have names of their own, like methods.")
+    for operation in kind.operations:
+        _check_patterns(f"{kind.name}.{operation.name}", [one.pattern for one in operation.inputs])
 
 
 def _check_patterns(where: str, patterns: Iterable[str]) -> None:
