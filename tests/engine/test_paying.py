@@ -27,8 +27,10 @@ from paycore.channel import (
 from paycore.core.order import LineItem, OrderState, PaymentState, Verb
 from paycore.core.refusals import Reason
 from paycore.engine.asking import token_of
+from paycore.engine.cashier import Choice
 from paycore.engine.desk import LEASE
 from paycore.engine.host import CRASHES
+from paycore.engine.tell import Told
 from paycore.engine.verbs import SLACK
 from paycore.store import Store, VersionState
 from paycore.testing.wires import FaultyCarrier, ScriptedCarrier, WireFault
@@ -439,6 +441,23 @@ async def test_the_older_attempt_is_asked_about_and_closed_first(store: Store) -
     states = [payment.state for payment in (await world.stands(order)).payments]
     assert states == [PaymentState.CLOSED, PaymentState.PENDING]
     assert first.payment_id != second.payment_id
+
+
+async def test_an_etag_allows_the_switch_that_its_caller_asks_for(store: Store) -> None:
+    world = scripted(store, ScriptedChannel())
+    await world.account()
+    order = await world.order()
+    await world.pay(order)
+    known, request = await world.stands(order), world.request()
+    choice = Choice("scripted", "app", client={"face": "ios"})
+
+    async def switch() -> Told:
+        etag = f'"{known.version}"'
+        return await world.engine.pay(world.app_id, order.order_id, choice, request, etag=etag)
+
+    told = await switch()
+    assert [payment.state for payment in told.order.payments] == [PaymentState.CLOSED, PaymentState.PENDING]
+    assert (await switch()).is_replay
 
 
 async def test_a_request_that_comes_late_again_does_not_undo_the_switch(store: Store) -> None:

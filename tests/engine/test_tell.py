@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -106,6 +107,14 @@ async def test_a_request_id_with_other_content_names_what_differs(desk: Desk) ->
     with pytest.raises(Refused) as refused:
         await desk.teller.tell(desk.order(request="r" * 16, content=b'{"amount":2,"subject":"a"}'))
     assert (refused.value.reason, refused.value.fields) == (Reason.IDEMPOTENCY_CONFLICT, ("amount",))
+
+
+async def test_of_many_who_know_the_same_version_one_is_heard(desk: Desk) -> None:
+    order = await desk.paid()
+    etag = f'"{order.version}"'
+    outcomes = await refusals(*(desk.teller.tell(replace(desk.refund(order, 3), etag=etag)) for _ in range(8)))
+    assert sum(isinstance(outcome, Told) for outcome in outcomes) == 1
+    assert {outcome for outcome in outcomes if not isinstance(outcome, Told)} == {Reason.ETAG_MISMATCH}
 
 
 async def test_64_refunds_at_once_never_exceed_what_was_paid(desk: Desk) -> None:

@@ -76,9 +76,11 @@ class Desk:
         order_id: str,
         fact: Fact,
         request: CallerRequest | None = None,
+        *,
+        etag: str = "",
         evidence: tuple[Evidence, ...] = (),
     ) -> Told:
-        """Tell a caller's fact about its order."""
+        """Tell a caller's fact about its order. Raises Refused, ETAG_MISMATCH when the caller knew another version of it."""
         return await self.teller.tell(
             Telling(
                 order_id,
@@ -86,6 +88,7 @@ class Desk:
                 app_id=app_id,
                 request=request.key if request else None,
                 canonical=request.canonical if request else b"",
+                etag=etag,
                 evidence=evidence,
             )
         )
@@ -203,11 +206,3 @@ def _due(order: Order, subjects: Collection[str] | None, now: int) -> tuple[list
         elif task.due_at <= now:
             due.append(subject_id)
     return due, busy
-
-
-def expect_etag(order: Order, etag: str) -> None:
-    """Raise Refused unless the caller knows the order as it is; an empty etag asks nothing."""
-    if etag and etag != f'"{order.version}"':
-        raise Refused(
-            Reason.ETAG_MISMATCH, "The order has changed since it was read.", fields=("etag",), version=order.version
-        )

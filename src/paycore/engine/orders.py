@@ -9,7 +9,7 @@ from paycore.core.money import CURRENCY_EXPONENTS, MAX_AMOUNT_MINOR
 from paycore.core.order import Anomaly, AnomalyState, Details, Order, Remedy, SurplusPolicy
 from paycore.core.refusals import Reason, Refused
 from paycore.core.terms import DAY, MINUTE, SECOND
-from paycore.engine.desk import CallerRequest, Desk, expect_etag
+from paycore.engine.desk import CallerRequest, Desk
 from paycore.engine.tell import Told
 from paycore.store import App, ListedAnomaly
 
@@ -62,12 +62,7 @@ class Orders:
         self, app_id: str, order_id: str, request: CallerRequest | None, *, etag: str, deadline_at: int | None
     ) -> Told:
         """Close an order that nobody paid, at its channels too. The state afterwards is the outcome."""
-        if etag:
-            try:
-                expect_etag(await self._desk.order_of(app_id, order_id), etag)
-            except Refused as refused:
-                return await self._desk.refused_or_replayed(refused, request)
-        told = await self._desk.tell(app_id, order_id, CloseAsked(), request)
+        told = await self._desk.tell(app_id, order_id, CloseAsked(), request, etag=etag)
         if told.is_replay:
             return told
         await self._desk.do_now(order_id, self._desk.patience(deadline_at))

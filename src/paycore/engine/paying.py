@@ -30,8 +30,8 @@ from paycore.engine.cashier import (
     why_not_account,
 )
 from paycore.engine.converse import Talk
-from paycore.engine.desk import CONVERSE, LEASE, LEAST, CallerRequest, Desk, expect_etag
-from paycore.engine.tell import Told
+from paycore.engine.desk import CONVERSE, LEASE, LEAST, CallerRequest, Desk
+from paycore.engine.tell import Told, expect_etag
 from paycore.engine.verbs import SLACK, Lease
 
 MAX_SWITCHES = 3
@@ -77,6 +77,7 @@ class Paying:
                     return replay
                 if not await self._switch(app_id, order_id, refused.details["payment_id"], deadline_at):
                     raise
+                etag = ""  # it held until now; what has changed since is the switch that the caller asked for
         raise Refused(
             Reason.PAYMENT_IN_PROGRESS, "Another attempt is still open at its channel.", retry_after_seconds=2.0
         )
@@ -93,7 +94,7 @@ class Paying:
         deadline_at: int | None,
     ) -> Told:
         order = await self._desk.order_of(app_id, order_id)
-        expect_etag(order, etag)
+        expect_etag(order, etag)  # again with the order held; here it spares the channel a question
         chosen = await self._choose(order, choice)
         now = self._desk.clock.now()
         patience = self._desk.patience(deadline_at)
@@ -102,11 +103,11 @@ class Paying:
         preview = decide(order, fact, now)
         payment = preview.order.payment(fact.payment_id)
         if payment is None or leased_until is None:
-            told = await self._desk.tell(app_id, order_id, fact, request)
+            told = await self._desk.tell(app_id, order_id, fact, request, etag=etag)
             return await self._when_ready(told, fact, patience)
         talk = self._desk.verbs.prepare_talk(preview.order, payment, chosen.account)
         await talk.open()
-        return await self._store_and_ask(app_id, order_id, fact, talk, request, patience)
+        return await self._store_and_ask(app_id, order_id, fact, talk, request, etag, patience)
 
     async def _store_and_ask(
         self,
@@ -115,13 +116,14 @@ class Paying:
         fact: PaymentAsked,
         talk: Talk[PaymentFinding],
         request: CallerRequest | None,
+        etag: str,
         patience: int,
     ) -> Told:
         ready = talk.conclusion if talk.is_silent else None
         if isinstance(ready, Ready):
-            told = await self._desk.tell(app_id, order_id, _prepared(fact, ready), request)
+            told = await self._desk.tell(app_id, order_id, _prepared(fact, ready), request, etag=etag)
             return await self._when_ready(told, fact, patience)
-        told = await self._desk.tell(app_id, order_id, fact, request)
+        told = await self._desk.tell(app_id, order_id, fact, request, etag=etag)
         payment = told.order.payment(fact.payment_id)
         if payment is None or told.is_replay:
             return await self._when_ready(told, fact, patience)

@@ -54,7 +54,8 @@ class Telling:
     """A fact on its way: about which order, on whose behalf, under which request.
 
     `app_id` set: the order must be this app's, or it does not exist. `canonical` is the request's content, so that the
-    same request_id with other content can be told apart. `evidence` is kept even if the fact is refused.
+    same request_id with other content can be told apart. `etag` set: the order must be the one that the caller knows.
+    `evidence` is kept even if the fact is refused.
     """
 
     order_id: str
@@ -62,6 +63,7 @@ class Telling:
     app_id: str | None = None
     request: RequestKey | None = None
     canonical: bytes = b""
+    etag: str = ""
     evidence: tuple[Evidence, ...] = ()
 
 
@@ -486,6 +488,7 @@ class _Batch:
         order = None if isinstance(fact, OrderAsked) else self._owned(telling)
         if order is not None:
             self._evidence += telling.evidence  # what was learnt is kept, whatever the rules say to it
+            expect_etag(order, telling.etag)
         decision = decide(order, fact, self._now)
         after = decision.order
         self._orders[after.order_id] = after
@@ -538,6 +541,14 @@ def _differing_refund(refund: Refund, fact: RefundAsked) -> list[str]:
         ("payment_id", refund.payment_id, fact.payment_id or refund.payment_id),
     )
     return [name for name, before, after in pairs if before != after]
+
+
+def expect_etag(order: Order, etag: str) -> None:
+    """Raise Refused unless the caller knows the order as it is; an empty etag asks nothing."""
+    if etag and etag != f'"{order.version}"':
+        raise Refused(
+            Reason.ETAG_MISMATCH, "The order has changed since it was read.", fields=("etag",), version=order.version
+        )
 
 
 def _refuse_other(reason: Reason, differing: Iterable[str]) -> None:
