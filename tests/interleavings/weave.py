@@ -11,6 +11,7 @@ that does not, so the tree holds all C(n+m, n) orders of two transactions and ru
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import threading
@@ -138,6 +139,19 @@ def _gate(step: str, backend: int) -> None:
     player: Player | None = getattr(_here, "player", None)
     if player is not None:
         player.wait_at_gate(step, backend)
+
+
+@contextlib.contextmanager
+def at_one_go() -> Iterator[None]:
+    """What a player does in here, after its turn came, is one step: it touches no row that another player does."""
+    player: Player | None = getattr(_here, "player", None)
+    if player is not None:
+        player.wait_at_gate("at one go", player.backend)
+    _here.player = None
+    try:
+        yield
+    finally:
+        _here.player = player
 
 
 # ---------------------------------------------------------------------------------------------- gates in the store

@@ -271,7 +271,7 @@ class Accounts:
         fresh = self._seal(kind, account, number, settings, self._clock.now())
 
         def write(unit: Unit) -> None:
-            for version in _rows(unit, account_id)[1]:
+            for version in _rows(unit, account_id, lock=True)[1]:
                 if version.version >= number:
                     raise ValueError("Somebody else rotated the account at the same time.")
                 if version.state in SIGNS:
@@ -286,7 +286,7 @@ class Accounts:
         """Let a key version be used for this from now on. Raises WouldStrand when open tasks would have no signer."""
 
         def write(unit: Unit) -> AccountVersion:
-            _, versions = _rows(unit, account_id)
+            _, versions = _rows(unit, account_id, lock=True)
             found = next((version for version in versions if version.version == number), None)
             if found is None:
                 raise LookupError(f"The account has no key version {number}.")
@@ -314,7 +314,7 @@ class Accounts:
         return rewrapped
 
     def _rewrap(self, account: Account, unit: Unit) -> int:
-        versions = unit.account_versions(account.account_id)
+        _, versions = _rows(unit, account.account_id, lock=True)
         stale = [version for version in versions if not self._keyring.is_current(version.settings_cipher)]
         for version in stale:
             cipher = self._keyring.rewrap(version.settings_cipher, _place(account, version.version))
@@ -379,8 +379,9 @@ def _key_version(kind: ChannelKind, number: int, state: KeyState, settings: Mapp
     )
 
 
-def _rows(unit: Unit, account_id: str) -> tuple[Account, list[AccountVersion]]:
-    account = unit.get_account(account_id)
+def _rows(unit: Unit, account_id: str, *, lock: bool = False) -> tuple[Account, list[AccountVersion]]:
+    """An account with its versions. Locked, nobody else changes its versions before the commit."""
+    account = unit.get_account(account_id, lock=lock)
     if account is None:
         raise Refused(Reason.ACCOUNT_NOT_FOUND, "There is no such account.", account_id=account_id)
     return account, unit.account_versions(account_id)

@@ -139,9 +139,10 @@ class Admin(Work):
             },
         )
 
-    def get_account(self, account_id: str) -> Account | None:
-        """The account with this id."""
-        rows = self._ask(select(_ACCOUNTS).where(_ACCOUNTS.c.account_id == account_id))
+    def get_account(self, account_id: str, *, lock: bool = False) -> Account | None:
+        """The account with this id. Locked, whoever locks it too waits for the commit; so its versions change one by one."""
+        mine = select(_ACCOUNTS).where(_ACCOUNTS.c.account_id == account_id)
+        rows = self._ask(mine.with_for_update() if lock else mine)
         return _account(rows[0]) if rows else None
 
     def list_accounts(self, app_id: str | None = None, *, channel: str | None = None) -> list[Account]:
