@@ -46,6 +46,7 @@ FORGED = {
     "of another app": PAGES.token("ap2", question(), MARK),
     "of other filters": PAGES.token("ap1", order_pb2.ListOrdersRequest(), MARK),
     "of another method": PAGES.token("ap1", refund_pb2.ListRefundsRequest(), MARK),
+    "the same bytes spelt otherwise": TOKEN[:-2] + chr(ord(TOKEN[-2]) + 1) + "=",
     "one letter changed": TOKEN[:-6] + ("A" if TOKEN[-6] != "A" else "B") + TOKEN[-5:],
 }
 

@@ -34,13 +34,18 @@ class Pages:
         return request.page_size or DEFAULT_SIZE
 
     def mark(self, app_id: str, request: Any) -> Mark | None:
-        """Where the page before this one ended; None for the first page. Raises Refused for a token that is not ours."""
+        """Where the page before this one ended; None for the first page. Raises Refused for a token that is not ours.
+
+        A token has one spelling: base64 that a lax reader would take for the same bytes is not ours.
+        """
         if not request.page_token:
             return None
         try:
             sealed = base64.b64decode(request.page_token.encode(), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
             raise _forged() from None
+        if base64.urlsafe_b64encode(sealed).decode() != request.page_token:
+            raise _forged()
         mac, content = sealed[:MAC_BYTES], sealed[MAC_BYTES:]
         told = _told(app_id, request, content)
         if not any(hmac.compare_digest(mac, _mac(key, told)) for key in self._keys):
