@@ -21,7 +21,9 @@ def test_an_amount_is_read_exactly(text: str, digits: int, scale: int) -> None:
     assert BillAmount.parse(text) == BillAmount(digits, scale)
 
 
-@pytest.mark.parametrize("text", ["", "-", "+1", "1.", ".5", "1,000.00", "1e3", " 1", "1\n", "１", "NaN", "0x1", "1.123456789"])
+@pytest.mark.parametrize(
+    "text", ["", "-", "+1", "1.", ".5", "1,000.00", "1e3", " 1", "1\n", "１", "NaN", "0x1", "1.123456789"]
+)
 def test_anything_else_is_no_amount(text: str) -> None:
     with pytest.raises(ValueError, match="not an amount"):
         BillAmount.parse(text)
@@ -29,7 +31,13 @@ def test_anything_else_is_no_amount(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "currency", "minor"),
-    [("-128.00", "CNY", -12800), ("12.5", "CNY", 1250), ("12.50000", "CNY", 1250), ("7", "JPY", 7), ("1.234", "KWD", 1234)],
+    [
+        ("-128.00", "CNY", -12800),
+        ("12.5", "CNY", 1250),
+        ("12.50000", "CNY", 1250),
+        ("7", "JPY", 7),
+        ("1.234", "KWD", 1234),
+    ],
 )
 def test_it_becomes_minor_units_where_it_fits(text: str, currency: str, minor: int) -> None:
     assert BillAmount.parse(text).minor(currency) == minor

@@ -261,18 +261,17 @@ def kind_of(channel: Channel | None = None, **changes: Any) -> ChannelKind:
         name="scripted",
         title=Text("测试渠道", "Test channel"),
         methods=METHODS,
-        verbs=frozenset(ChannelVerb),
+        verbs=frozenset(ChannelVerb) - {ChannelVerb.REFRESH},  # which the clock would call by itself
         settings=SETTINGS,
         open=open_,
         refusals=REFUSALS,
         statements=(StatementKind("trade", Text("交易", "Trades")),),
-        refresh_seconds=3600,
         operations=(Operation("remind", Text("提醒", "Remind")),),
     )
     verbs = changes.get("verbs", whole.verbs)
     fitting: dict[str, Any] = {
         "statements": whole.statements if ChannelVerb.STATEMENT in verbs else (),
-        "refresh_seconds": whole.refresh_seconds if ChannelVerb.REFRESH in verbs else None,
+        "refresh_seconds": 3600 if ChannelVerb.REFRESH in verbs else None,
         "operations": whole.operations if ChannelVerb.OPERATE in verbs else (),
     }
     return replace(whole, **{**fitting, **changes})

@@ -36,8 +36,8 @@ class BillAmount:
         """The same amount in minor units. Raises ValueError when it is finer than one."""
         shift = exponent(currency) - self.scale
         if shift >= 0:
-            return self.digits * 10**shift
-        whole, rest = divmod(abs(self.digits), 10**-shift)
+            return self.digits * int(10**shift)
+        whole, rest = divmod(abs(self.digits), int(10**-shift))
         if rest:
             raise ValueError("the amount is finer than a minor unit")
         return whole if self.digits >= 0 else -whole

@@ -17,6 +17,7 @@ from paycore.channel import (
     AccountKeys,
     Channel,
     ChannelKind,
+    ChannelVerb,
     Environment,
     KeyState,
     KeyVersion,
@@ -32,7 +33,7 @@ from paycore.engine.ids import Ids
 from paycore.engine.keyring import CannotUnseal, Keyring, Place
 from paycore.engine.memory import Memory
 from paycore.engine.workshop import Stuck
-from paycore.store import Account, AccountState, AccountVersion, Unit, VersionState
+from paycore.store import Account, AccountBlob, AccountState, AccountVersion, Unit, VersionState
 
 log = logging.getLogger("paycore.engine.accounts")
 
@@ -95,9 +96,11 @@ class _Known:
     seen_at: int
     opened: OpenAccount | None
     problem: str = ""
+    blob_cipher: bytes | None = None
 
-    def is_same(self, account: Account, versions: Sequence[AccountVersion]) -> bool:
-        return self.account == account and self.versions == tuple(versions)
+    def is_same(self, account: Account, versions: Sequence[AccountVersion], blob_cipher: bytes | None) -> bool:
+        """Whether the rows say what they said when it was opened."""
+        return (self.account, self.versions, self.blob_cipher) == (account, tuple(versions), blob_cipher)
 
 
 class Accounts:
@@ -165,27 +168,40 @@ class Accounts:
     async def _look(self, account_id: str) -> _Known:
         known, now = self._known.get(account_id), self._clock.now()
         try:
-            account, versions = await self._memory.read(lambda unit: _rows(unit, account_id))
+            account, versions, blob = await self._memory.read(lambda unit: self._all_rows(unit, account_id))
         except Refused as refused:
             if known is None or refused.reason is not Reason.STORE_UNAVAILABLE:
                 raise
             return known
-        if known is not None and known.is_same(account, versions) and not known.problem:
+        if known is not None and known.is_same(account, versions, blob) and not known.problem:
             known = replace(known, seen_at=now)
         else:
-            known = await self._opened(account, versions, now)
+            known = await self._opened(account, versions, blob, now)
         self._known[account_id] = known
         return known
 
-    async def _opened(self, account: Account, versions: Sequence[AccountVersion], now: int) -> _Known:
+    def _all_rows(self, unit: Unit, account_id: str) -> tuple[Account, list[AccountVersion], bytes | None]:
+        """The account, its key versions, and what it fetched where its kind fetches anything."""
+        account, versions = _rows(unit, account_id)
+        kind = self._host.kind(account.channel)
+        if kind is None or ChannelVerb.REFRESH not in kind.verbs:
+            return account, versions, None
+        blob = unit.get_account_blob(account_id)
+        return account, versions, None if blob is None else blob.blob_cipher
+
+    async def _opened(
+        self, account: Account, versions: Sequence[AccountVersion], blob_cipher: bytes | None, now: int
+    ) -> _Known:
         try:
-            opened = await self._open(account, versions)
+            opened, problem = await self._open(account, versions, blob_cipher), ""
         except AccountUnusableNow as error:
             log.warning("account %s cannot be opened: %s", account.account_id, error)
-            return _Known(account, tuple(versions), now, None, str(error))
-        return _Known(account, tuple(versions), now, opened)
+            opened, problem = None, str(error)
+        return _Known(account, tuple(versions), now, opened, problem, blob_cipher)
 
-    async def _open(self, account: Account, versions: Sequence[AccountVersion]) -> OpenAccount:
+    async def _open(
+        self, account: Account, versions: Sequence[AccountVersion], blob_cipher: bytes | None
+    ) -> OpenAccount:
         kind = self._host.kind(account.channel)
         if kind is None:
             raise AccountUnusableNow(f"The plugin of channel {account.channel} is not loaded.")
@@ -193,7 +209,7 @@ class Accounts:
             raise AccountUnusableNow("The account has no key version.")
         keys = [self._unsealed(kind, account, version) for version in versions]
         signing = signing_version(versions)
-        channel = await self._open_channel(kind, account, keys, signing)
+        channel = await self._open_channel(kind, account, keys, signing, self._fetched(account, blob_cipher))
         if channel.merchant != account.merchant:
             raise AccountUnusableNow("The settings are those of another merchant.")
         is_active = any(version.state is VersionState.ACTIVE for version in versions)
@@ -208,8 +224,23 @@ class Accounts:
             raise AccountUnusableNow(f"Key version {version.version} does not open: {error}") from None
         return _key_version(kind, version.version, KeyState[version.state.name], settings)
 
+    def _fetched(self, account: Account, blob_cipher: bytes | None) -> Secret | None:
+        """What the account fetched. What does not open is as if it had not been fetched yet: it will be, again."""
+        if blob_cipher is None:
+            return None
+        try:
+            return Secret(self._keyring.unseal(blob_cipher, _blob_place(account)).decode())
+        except (CannotUnseal, UnicodeDecodeError) as error:
+            log.warning("what account %s fetched does not open: %s", account.account_id, error)
+            return None
+
     async def _open_channel(
-        self, kind: ChannelKind, account: Account, keys: Sequence[KeyVersion], signing: int | None
+        self,
+        kind: ChannelKind,
+        account: Account,
+        keys: Sequence[KeyVersion],
+        signing: int | None,
+        blob: Secret | None = None,
     ) -> Channel:
         """The channel of these keys, opened beside the event loop. Raises AccountUnusableNow."""
         given = AccountKeys(
@@ -217,6 +248,7 @@ class Accounts:
             Environment(account.environment),
             tuple(sorted(keys, key=lambda one: -one.version)),
             next((one for one in keys if one.version == signing), None),
+            blob,
         )
 
         def work() -> Channel:
@@ -304,6 +336,23 @@ class Accounts:
         self.forget()
         return changed
 
+    async def fetched(self, account: Account) -> Secret | None:
+        """What the account's last refresh fetched."""
+        blob = await self._memory.read(lambda unit: unit.get_account_blob(account.account_id))
+        return None if blob is None else self._fetched(account, blob.blob_cipher)
+
+    async def keep_fetched(self, account: Account, blob: Secret, due_at: int) -> None:
+        """Seal what a refresh fetched; whoever opens the account from now on opens it with that."""
+        cipher = self._keyring.seal(blob.reveal().encode(), _blob_place(account))
+        row = AccountBlob(account.account_id, account.app_id, due_at, cipher, self._clock.now())
+
+        def write(unit: Unit) -> None:
+            unit.get_account(account.account_id, lock=True)  # whoever puts records under another key has to wait
+            unit.put_account_blob(row)
+
+        await self._memory.write(write)
+        self.forget()
+
     async def rewrap(self, progress: Callable[[int, int], None] = lambda done, of: None) -> int:
         """Put every record under the current master key and return how many were not. Safe to repeat, safe to interrupt."""
         accounts = await self._memory.read(lambda unit: unit.list_accounts())
@@ -319,7 +368,11 @@ class Accounts:
         for version in stale:
             cipher = self._keyring.rewrap(version.settings_cipher, _place(account, version.version))
             unit.put_account_version(replace(version, settings_cipher=cipher))
-        return len(stale)
+        blob = unit.get_account_blob(account.account_id)
+        if blob is None or blob.blob_cipher is None or self._keyring.is_current(blob.blob_cipher):
+            return len(stale)
+        unit.put_account_blob(replace(blob, blob_cipher=self._keyring.rewrap(blob.blob_cipher, _blob_place(account))))
+        return len(stale) + 1
 
     # ------------------------------------------------------------------------------------ settings
 
@@ -399,6 +452,11 @@ def _identity(account: Account) -> tuple[str, str, str]:
 
 def _place(account: Account, version: int) -> Place:
     return Place(account.app_id, account.channel, account.account_id, version)
+
+
+def _blob_place(account: Account) -> Place:
+    """Where what an account fetched is bound to; key versions begin at 1."""
+    return _place(account, 0)
 
 
 def _one_line(error: Exception) -> str:

@@ -58,12 +58,15 @@ class Talk(Generic[T]):
         verb: ChannelVerb,
         begin: Callable[[], Conversation[Any]],
         check: Callable[[object], T],
+        *,
+        step_seconds: float | None = None,
     ) -> None:
         self._room = room
         self._channel = channel
         self._verb = verb
         self._begin = begin
         self._check = check
+        self._step_seconds = step_seconds or STEP_SECONDS
         self._conversation: Conversation[Any] | None = None
         self._next: Request | _End[T] | None = None
         self._conclusion: T | Unknown | NotSent | None = None
@@ -85,7 +88,7 @@ class Talk(Generic[T]):
     async def open(self) -> None:
         """Run the verb up to its first request, or to its end when it makes none. Raises Forged."""
         if self._next is None and self._conclusion is None:
-            await self._move(self._start, STEP_SECONDS)
+            await self._move(self._start, self._step_seconds)
             self._conclude_if_ended()
 
     async def answer(self, until: int) -> T | Unknown | NotSent:
@@ -113,9 +116,9 @@ class Talk(Generic[T]):
             reply = await self._carry(request, seconds)
         except Silence as silence:
             thrown = silence
-            await self._move(lambda: conversation.throw(thrown), STEP_SECONDS)
+            await self._move(lambda: conversation.throw(thrown), self._step_seconds)
         else:
-            await self._move(lambda: conversation.send(reply), STEP_SECONDS)
+            await self._move(lambda: conversation.send(reply), self._step_seconds)
         self._conclude_if_ended()
 
     async def _carry(self, request: Request, seconds: float) -> Reply:

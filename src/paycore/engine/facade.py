@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from paycore.channel import NoticeReply, RawNotice
+from paycore.channel import NoticeReply, OperationFinding, RawNotice, RefreshFinding, StatementFinding
 from paycore.core.events import Event
 from paycore.core.facts import ClientReported
 from paycore.core.order import AnomalyKind, AnomalyState, Order, OrderState, RefundState, Remedy
@@ -21,6 +21,7 @@ from paycore.engine.clock import Clock
 from paycore.engine.clock_work import ClockWork
 from paycore.engine.converse import Room
 from paycore.engine.desk import CallerRequest, Desk
+from paycore.engine.errands import Errands, Refresher
 from paycore.engine.explain import Story, tell_story
 from paycore.engine.host import Host
 from paycore.engine.hub import Hub
@@ -108,6 +109,8 @@ class Engine:
         self._paying = Paying(desk)
         self._refunding = Refunding(desk)
         self._notices = Notices(desk)
+        self._errands = Errands(desk)
+        self.refresher = Refresher(desk, self._errands)
 
     # ------------------------------------------------------------------------------------ life
 
@@ -120,11 +123,13 @@ class Engine:
             self._hints.start()
         if with_clock:
             self.clock_work.start()
+            self.refresher.start()
         self._is_started = True
 
     async def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """Take nothing more, finish what is at work, and let go of everything but the store and the carrier."""
         self._is_started = False
+        await self.refresher.stop()
         await asyncio.gather(self.clock_work.stop(grace_seconds), self._desk.finish(grace_seconds))
         await self.teller.drain()
         if self._hints is not None:
@@ -426,6 +431,22 @@ class Engine:
         `notices.NO_SUCH_ACCOUNT`, the very object.
         """
         return await self._notices.deliver(account_id, notice)
+
+    # ------------------------------------------------------------------------------------ beside payments
+
+    async def refresh_account(self, account_id: str) -> RefreshFinding:
+        """Fetch now what an account's channel keeps (certificates, tokens); the clock does it by itself in time."""
+        return await self._errands.refresh(account_id)
+
+    async def statement(self, account_id: str, statement: str, day: str) -> StatementFinding:
+        """The channel's own account of a day, as this account sees it."""
+        return await self._errands.statement(account_id, statement, day)
+
+    async def operate(
+        self, app_id: str, order_id: str, payment_id: str, name: str, inputs: Mapping[str, str]
+    ) -> OperationFinding:
+        """One of the channel's named operations for a payment of the app's."""
+        return await self._errands.operate(app_id, order_id, payment_id, name, inputs)
 
 
 def _hints(url: str, heard: Callable[[list[tuple[str, int]]], None], grew: Callable[[], None]) -> "Hints":

@@ -8,7 +8,23 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
-from paycore.channel import Confirmed, Notice, NoticeReply
+from paycore.channel import (
+    BillAmount,
+    Confirmed,
+    LineKind,
+    Notice,
+    NoticeReply,
+    OperationDone,
+    OperationFinding,
+    OperationRefused,
+    Refreshed,
+    RefreshFinding,
+    Secret,
+    Statement,
+    StatementFinding,
+    StatementLine,
+    StatementNotReady,
+)
 from paycore.core.findings import (
     AboutPayment,
     AboutRefund,
@@ -22,6 +38,7 @@ from paycore.core.findings import (
     Refunded,
     RefundFinding,
     StorePurchase,
+    Unknown,
 )
 from paycore.core.money import CURRENCY_EXPONENTS
 from paycore_bridge import BadJson, BadStep, Plan
@@ -34,6 +51,8 @@ MAX_AMOUNT = 2**53
 MAX_TEXT = 2048
 MAX_PLAN = 64 * 1024
 MAX_FINDINGS = 100
+MAX_BLOB = 64 * 1024
+MAX_LINES = 2_000_000
 _PARTS = (Failure, Reference, ChannelRefund, StorePurchase)
 
 
@@ -101,6 +120,92 @@ def check_reply(answer: object) -> NoticeReply:
             if not isinstance(text, str) or not text.isascii() or any(mark in text for mark in "\r\n\0"):
                 raise Unsound("a header of the reply is not one line of ASCII")
     return answer
+
+
+def check_refreshed(answer: object) -> RefreshFinding:
+    """What `refresh` returned. Raises Unsound."""
+    if isinstance(answer, Unknown):
+        _check_fields(answer)
+        return answer
+    if not isinstance(answer, Refreshed) or not isinstance(answer.blob, Secret):
+        raise Unsound(f"{type(answer).__name__} is not what a refresh returns")
+    _check_text(answer.blob.reveal(), MAX_BLOB)
+    again_at: object = answer.again_at
+    if again_at is not None and (type(again_at) is not int or not 0 < again_at < 2**62):
+        raise Unsound("the time of the next refresh is not one")
+    return answer
+
+
+def check_operation(answer: object) -> OperationFinding:
+    """What `operate` returned. Raises Unsound."""
+    match answer:
+        case Unknown():
+            _check_fields(answer)
+        case OperationRefused():
+            if not isinstance(answer.failure, Failure):
+                raise Unsound("a refusal needs its failure")
+            _check_fields(answer.failure)
+        case OperationDone():
+            _check_words(answer.output)
+        case _:
+            raise Unsound(f"{type(answer).__name__} is not what an operation returns")
+    return answer
+
+
+def check_statement(answer: object) -> StatementFinding:
+    """What `statement` returned. Raises Unsound."""
+    match answer:
+        case Unknown():
+            _check_fields(answer)
+        case StatementNotReady():
+            _check_line_text(answer.note)
+        case Statement():
+            for text in (answer.statement, answer.day, answer.merchant):
+                _check_line_text(text)
+            if not isinstance(answer.lines, tuple) or len(answer.lines) > MAX_LINES:
+                raise Unsound("the lines of a statement are a tuple, and not endless")
+            for line in answer.lines:
+                _check_line(line)
+        case _:
+            raise Unsound(f"{type(answer).__name__} is not a statement")
+    return answer
+
+
+def _check_line(line: object) -> None:
+    if not isinstance(line, StatementLine) or not isinstance(line.kind, LineKind):
+        raise Unsound(f"{type(line).__name__} is not a line of a statement")
+    for text in (line.payment_id, line.refund_id, line.channel_trade_no, line.channel_refund_no):
+        _check_line_text(text)
+    if line.currency not in CURRENCY_EXPONENTS:
+        raise Unsound("the currency is not one")
+    for amount in (line.amount, line.fee):
+        if amount is not None and not _is_bill_amount(amount):
+            raise Unsound("an amount of a line is not an exact decimal")
+    if line.happened_at is not None and (type(line.happened_at) is not int or not 0 <= line.happened_at < 2**62):
+        raise Unsound("the time of a line is not one")
+    _check_words(line.columns)
+
+
+def _is_bill_amount(amount: object) -> bool:
+    if not isinstance(amount, BillAmount):
+        return False
+    digits, scale = amount.digits, amount.scale
+    return type(digits) is int and type(scale) is int and abs(digits) < 2**80 and 0 <= scale <= 8
+
+
+def _check_words(words: object) -> None:
+    """Words by their names, for people."""
+    if not isinstance(words, Mapping) or len(words) > MAX_FINDINGS:
+        raise Unsound("words by their names are a mapping, and not many")
+    for name, text in words.items():
+        _check_line_text(name)
+        _check_line_text(text)
+
+
+def _check_line_text(text: object) -> None:
+    if not isinstance(text, str):
+        raise Unsound(f"a {type(text).__name__} where a text was due")
+    _check_text(text, MAX_TEXT)
 
 
 def _check_abouts(findings: object) -> None:

@@ -14,6 +14,7 @@ from paycore.store.errors import (
 )
 from paycore.store.records import (
     Account,
+    AccountBlob,
     AccountVersion,
     ApiKey,
     App,
@@ -37,6 +38,7 @@ from paycore.store.unit import Unit
 
 __all__ = [
     "Account",
+    "AccountBlob",
     "AccountState",
     "AccountVersion",
     "ApiKey",

@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from paycore.core.order import SurplusPolicy
 from paycore.store.records import (
     Account,
+    AccountBlob,
     AccountVersion,
     ApiKey,
     App,
@@ -17,6 +18,7 @@ from paycore.store.records import (
 )
 from paycore.store.rows import pack, unpack
 from paycore.store.tables import (
+    AccountBlobTable,
     AccountState,
     AccountTable,
     AccountVersionTable,
@@ -35,6 +37,7 @@ from paycore.store.work import Work
 
 _APPS, _KEYS, _ACCOUNTS = table(AppTable), table(ApiKeyTable), table(AccountTable)
 _VERSIONS, _SESSIONS, _AUDIT = table(AccountVersionTable), table(SessionTable), table(AuditTable)
+_BLOBS = table(AccountBlobTable)
 _PAYMENTS, _REFUNDS = table(PaymentTable), table(RefundTable)
 
 
@@ -175,6 +178,36 @@ class Admin(Work):
         mine = select(_VERSIONS).where(v.account_id == account_id).order_by(v.version.desc())
         return [_version(row) for row in self._ask(mine)]
 
+    def put_account_blob(self, blob: AccountBlob) -> None:
+        """Store what an account fetched, and when that is to be done again."""
+        self._put(
+            _BLOBS,
+            {
+                "account_id": blob.account_id,
+                "app_id": blob.app_id,
+                "blob_cipher": blob.blob_cipher,
+                "refreshed_at": blob.refreshed_at,
+                "due_at": blob.due_at,
+                "failures": blob.failures,
+            },
+        )
+
+    def get_account_blob(self, account_id: str) -> AccountBlob | None:
+        """What an account fetched; None when it was never tried."""
+        rows = self._ask(select(_BLOBS).where(_BLOBS.c.account_id == account_id))
+        return _blob(rows[0]) if rows else None
+
+    def accounts_to_refresh(self, channels: Collection[str], now: int) -> list[Account]:
+        """The accounts of these channels whose fetched things are due, or were never fetched; suspended ones read notices too."""
+        a, b = _ACCOUNTS.c, _BLOBS.c
+        due = (
+            select(_ACCOUNTS)
+            .outerjoin(_BLOBS, b.account_id == a.account_id)
+            .where(a.channel.in_(sorted(channels)), or_(b.account_id.is_(None), b.due_at <= now))
+            .order_by(a.created_at, a.account_id)
+        )
+        return [_account(row) for row in self._ask(due)]
+
     def count_open_tasks(self, account_id: str) -> int:
         """How many payments and refunds wait for somebody who can sign for this account."""
         waiting = (
@@ -291,6 +324,17 @@ def _version(row: Any) -> AccountVersion:
         settings_cipher=bytes(row.settings_cipher),
         created_at=row.created_at,
         state=VersionState(row.state),
+    )
+
+
+def _blob(row: Any) -> AccountBlob:
+    return AccountBlob(
+        account_id=row.account_id,
+        app_id=row.app_id,
+        due_at=row.due_at,
+        blob_cipher=None if row.blob_cipher is None else bytes(row.blob_cipher),
+        refreshed_at=row.refreshed_at,
+        failures=row.failures,
     )
 
 

@@ -199,6 +199,18 @@ class AccountVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountBlob:
+    """What an account's channel fetched and keeps, sealed; `failures` counts the refreshes that failed since."""
+
+    account_id: str
+    app_id: str
+    due_at: int
+    blob_cipher: bytes | None = field(default=None, repr=False)
+    refreshed_at: int | None = None
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """A cashier session: one client, one order, for a while."""
 

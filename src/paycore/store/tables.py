@@ -107,6 +107,10 @@ def raw() -> Any:
     return Field(sa_column=Column(BYTES, nullable=False))
 
 
+def maybe_raw() -> Any:
+    return Field(default=None, sa_column=Column(BYTES, nullable=True))
+
+
 # ---------------------------------------------------------------------------------------------- constraints
 
 
@@ -590,6 +594,20 @@ class AccountVersionTable(Base, table=True):
     state: str = key()
     settings_cipher: bytes = raw()
     created_at: int = whole()
+
+
+class AccountBlobTable(Base, table=True):
+    """What an account's channel fetched and keeps (certificates, tokens), sealed, and when it is to be fetched anew."""
+
+    __tablename__ = "account_blobs"
+    __table_args__ = strict(*not_negative("failures"), belongs("account_id", "accounts", "account_id"))
+
+    account_id: str = key(primary=True)
+    app_id: str = key()
+    blob_cipher: bytes | None = maybe_raw()
+    refreshed_at: int | None = maybe_whole()
+    due_at: int = whole()
+    failures: int = whole()
 
 
 class SessionTable(Base, table=True):
