@@ -203,6 +203,7 @@ def test_rubbish_is_refused_and_never_breaks(body: bytes, signature: str, timest
 
 
 RUBBISH = World()
+RETURNED = b'{"refund_no":"SR1","state":"SUCCESS","amount":"0.01","currency":"CNY"}'
 
 
 def paid_body(spoilt: bytes) -> bytes:
@@ -214,7 +215,7 @@ def paid_body(spoilt: bytes) -> bytes:
 
 
 def test_what_the_spoilt_notices_are_made_of_is_good_otherwise(world: World) -> None:
-    good = paid_body(b'"amount":"128.00","paid_at_ms":1')
+    good = paid_body(b'"amount":"128.00","paid_at_ms":1,"refunds":[' + RETURNED + b"]")
     assert world.channel.read_notice(signed(world, good), NOW).findings
 
 
@@ -233,6 +234,9 @@ def test_what_the_spoilt_notices_are_made_of_is_good_otherwise(world: World) -> 
         paid_body(b'"amount":"128","paid_at_ms":1'),
         paid_body(b'"amount":128.00,"paid_at_ms":1'),
         paid_body(b'"amount":12800,"paid_at_ms":1'),
+        paid_body(b'"amount":"128.00","paid_at_ms":1').replace(b'"SANDBOX"', b'"\\u0000"'),
+        paid_body(b'"amount":"128.00","paid_at_ms":1').replace(b'"SANDBOX"', b'"' + b"x" * 2049 + b'"'),
+        paid_body(b'"amount":"128.00","paid_at_ms":1,"refunds":[' + b",".join([RETURNED] * 101) + b"]"),
         paid_body(b'"amount":"-128.00","paid_at_ms":1'),
         paid_body(b'"amount":"0.00","paid_at_ms":1'),
         paid_body(b'"amount":"128.00","paid_at_ms":true'),

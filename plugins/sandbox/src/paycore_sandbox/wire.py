@@ -14,6 +14,8 @@ from paycore_bridge import BadJson, canonical_json, parse_json
 
 MILLISECOND = 1_000
 LATEST_MS = 10**14
+LONGEST_TEXT = 2048
+MOST_OBJECTS = 100
 
 
 class Unreadable(Exception):
@@ -38,8 +40,8 @@ def read(body: bytes) -> dict[str, Any]:
 
 def text(document: Mapping[str, Any], name: str) -> str:
     """A text that must be there and not be empty."""
-    value = document.get(name)
-    if not isinstance(value, str) or not value:
+    value = text_or_empty(document, name)
+    if not value:
         raise Unreadable(f"{name} is not a text")
     return value
 
@@ -47,7 +49,7 @@ def text(document: Mapping[str, Any], name: str) -> str:
 def text_or_empty(document: Mapping[str, Any], name: str) -> str:
     """A text that may be empty or missing."""
     value = document.get(name, "")
-    if not isinstance(value, str):
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT or "\0" in value:
         raise Unreadable(f"{name} is not a text")
     return value
 
@@ -173,7 +175,7 @@ def _read_returned(document: Mapping[str, Any], trade_currency: str) -> Returned
 
 def _objects(document: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     value = document.get(name, [])
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+    if not isinstance(value, list) or len(value) > MOST_OBJECTS or not all(isinstance(one, dict) for one in value):
         raise Unreadable(f"{name} is not a list of objects")
     return value
 
