@@ -222,8 +222,9 @@ class Loom:
     """A few stores on one database, as a few processes would have, with gates in them."""
 
     def __init__(self, url: str, players: int = 3) -> None:
+        self.url = postgres.plain(make_url(url))
         self.stores = [self._gated(url, number) for number in range(players)]
-        self._watch = psycopg.connect(postgres.plain(make_url(url)), autocommit=True)
+        self._watch = psycopg.connect(self.url, autocommit=True)
 
     def _gated(self, url: str, number: int) -> Store:
         store = Store.open(url, pool_size=2, check_durability=False, name=f"weave {number}")
