@@ -80,6 +80,8 @@ class SimLoop(Loop):
         self._now = 0.0
         self._ready: list[Step] = []
         self._timers: list[tuple[float, int, Timer]] = []
+        self._untaken: list[Step] = []
+        """Steps of the dead. They are taken in the burial, or their tasks could not be ended."""
         self._numbers = 0
         self._tasks: list[asyncio.Task[Any]] = []
         self._is_closed = False
@@ -166,7 +168,10 @@ class SimLoop(Loop):
         if not self._ready and not self._pass_time():
             raise SimDeadlock("; ".join(task.get_name() for task in self._tasks if not task.done()) or "no task")
         step = self._draw()
-        if step.cancelled() or not self._may_be_taken(step.owner):
+        if step.cancelled():
+            return
+        if not self._may_be_taken(step.owner):
+            self._untaken.append(step)
             return
         self.steps += 1
         if self.steps > self._most_steps:
@@ -213,6 +218,7 @@ class SimLoop(Loop):
         self._is_burying = True
         last = self.steps + BURIAL_STEPS
         with fenced(), _current(self):
+            self._ready += self._untaken
             for _ in range(3):
                 for task in self._tasks:
                     if not task.done():

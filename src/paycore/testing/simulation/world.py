@@ -1,0 +1,275 @@
+"""One seed's world: put together, let loose, calmed, looked at."""
+
+import asyncio
+import hashlib
+import logging
+import random
+from collections import Counter
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from paycore.core.ids import Prefix, make_id
+from paycore.core.refusals import Refused
+from paycore.engine import clock_work, hub
+from paycore.rpc.policy import Scope
+from paycore.store import ApiKey, App
+from paycore.store.sql import same
+from paycore.testing.simulation import ending, nemesis
+from paycore.testing.simulation.calling import Caller
+from paycore.testing.simulation.channel import GATE, ChannelSide
+from paycore.testing.simulation.database import empty_store
+from paycore.testing.simulation.ledger import Ledger
+from paycore.testing.simulation.loop import SimDeadlock, SimLoop, SimRunaway
+from paycore.testing.simulation.options import Options, draw
+from paycore.testing.simulation.people import Life
+from paycore.testing.simulation.post import Post
+from paycore.testing.simulation.processes import Process
+from paycore.testing.simulation.promises import Promises
+from paycore.testing.simulation.requests import Requests
+from paycore.testing.simulation.rows import PaymentRow
+from paycore.testing.simulation.server import BASE, Server
+from paycore.testing.simulation.timing import BEGINNING, SECOND, SimClock
+from paycore.testing.simulation.truth import Truth
+from paycore.testing.simulation.watchers import FeedWatcher, Watcher
+from paycore.testing.simulation.weather import Weather
+
+SHOP = make_id(Prefix.APP, BEGINNING, 1)
+SHOP_KEY = "pk_" + "s" * 43
+ROUGH_SECONDS = 420.0
+"""How long people have before the faults stop."""
+_PLAN = same("SELECT plan_json FROM payments WHERE payment_id = ?")
+
+
+class Violated(AssertionError):
+    """A rule was broken: which, and one sentence."""
+
+    def __init__(self, rule: str, sentence: str) -> None:
+        super().__init__(f"{rule}: {sentence}")
+        self.rule = rule
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one seed."""
+
+    options: Options
+    violation: str
+    """The first rule that was broken and how; empty when none was."""
+    rule: str
+    digest: str
+    steps: int
+    commits: int
+    promises: int
+    virtual_seconds: float
+    struck: Counter[str] = field(default_factory=Counter)
+    trace: list[str] = field(default_factory=list)
+
+
+class World:
+    """Everything that one seed runs."""
+
+    def __init__(self, options: Options, loop: SimLoop) -> None:
+        self.options = options
+        self.loop = loop
+        self.weather = Weather(options)
+        self.store = empty_store()
+        self.channel = ChannelSide(options, self.weather)
+        self.truth = Truth(self.channel.books)
+        good = options.clocks_are_good
+        self.ledger = Ledger(self.store, self.truth, self.violated, clocks_are_good=good)
+        self.promises = Promises(self.store, self.violated, clocks_are_good=good)
+        self.requests = Requests()
+        self.shop = self.caller(SHOP_KEY)
+        self.post = Post(self, self.shop)
+        self.watchers: list[Watcher] = []
+        self.feed = FeedWatcher(self)
+        self.servers: dict[str, Server] = {}
+        self.clocks = [SimClock(self._skew()) for _ in range(options.processes)]
+        self._incarnations = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def caller(self, token: str) -> Caller:
+        """Somebody with these credentials."""
+        return Caller(self, token)
+
+    def begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Have something done beside everything else."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.loop.interrupt(task.exception() or AssertionError())
+
+    def violated(self, rule: str, sentence: str) -> None:
+        """A rule is broken: the run ends here."""
+        self.loop.note(f"VIOLATED {rule}: {sentence}")
+        self.loop.interrupt(Violated(rule, sentence))
+
+    # ------------------------------------------------------------------------------------ what there is
+
+    def servers_up(self) -> list[Server]:
+        """The servers that take calls now."""
+        return [server for server in self.servers.values() if server.process.is_alive]
+
+    def payments_of(self, order_id: str) -> list[PaymentRow]:
+        """The attempts at an order, as they are stored."""
+        return self.ledger.rows.payments_of(order_id)
+
+    def plan_of(self, payment_id: str) -> str:
+        """What the payer's device was given to do."""
+        with self.store.read() as unit:
+            found = unit.rows(_PLAN, payment_id)
+        return str(found[0][0]) if found else ""
+
+    def _skew(self) -> float:
+        return self.weather.dice.uniform(-1, 1) * self.options.skew_seconds
+
+    # ------------------------------------------------------------------------------------ its life
+
+    async def live(self) -> None:
+        """People come and go under all faults; then the faults stop, and everything must come to rest."""
+        await self._found()
+        keepers = [self.begin(self._keep_up(number)) for number in range(self.options.processes)]
+        for work in (self.post.work(), self.feed.watch(), nemesis.kill(self), nemesis.set_clocks(self)):
+            self.begin(work)
+        lives = [
+            self.begin(Life(self, number, random.Random(f"life {self.options.seed} {number}")).live())  # noqa: S311
+            for number in range(self.options.orders)
+        ]
+        await asyncio.wait(lives, timeout=ROUGH_SECONDS)
+        await ending.come_to_rest(self, lives)
+        del keepers
+
+    async def _found(self) -> None:
+        """The shop, its key, its account at the channel."""
+        scopes = tuple(sorted(Scope))
+        with self.store.write() as unit:
+            unit.put_app(App(SHOP, "shop", BEGINNING, scopes=scopes))
+            sha256 = hashlib.sha256(SHOP_KEY.encode()).hexdigest()
+            unit.put_key(ApiKey("key1", SHOP, BEGINNING, sha256=sha256, scopes=scopes))
+        founder = Server(self, Process("founder"), SimClock())
+        self.weather.is_calm = True
+        made = await founder.engine.accounts.add(SHOP, "sandbox", "sandbox", self.channel.simulator.settings(GATE))
+        self.weather.is_calm = False
+        self.channel.simulator.purchase_notify_url = f"{BASE}/v1/notices/{made.account_id}"
+        self.channel.books.refund_delay = (
+            None if self.options.refund_seconds is None else round(self.options.refund_seconds * SECOND)
+        )
+
+    async def _keep_up(self, number: int) -> None:
+        """Start a server, and after its death another one, from the database alone."""
+        while True:
+            self._incarnations += 1
+            process = Process(f"{'ab'[number]}{self._incarnations}")
+            server = Server(self, process, self.clocks[number])
+            dead = asyncio.Event()
+            process.breaks[self] = dead.set
+            process.spawn(self._start(server, number), name="start")
+            await dead.wait()
+            self.servers.pop(str(number), None)
+            self.weather.count("process died")
+            await asyncio.sleep(0.1 if self.weather.is_calm else self.weather.dice.uniform(0.1, self.options.away_seconds))
+
+    async def _start(self, server: Server, number: int) -> None:
+        while True:
+            try:
+                await server.engine.start()
+            except Refused:
+                await asyncio.sleep(0.5)
+                continue
+            self.servers[str(number)] = server
+            self.loop.note("is up")
+            return
+
+
+# ---------------------------------------------------------------------------------------------- one seed
+
+
+def run_seed(seed: int, options: Options | None = None) -> Outcome:
+    """Run the world of one seed to its end, or to the first rule that is broken."""
+    options = options or draw(seed)
+    loop = SimLoop(seed, shuffle=options.shuffle)
+    error: BaseException | None = None
+    world: World | None = None
+    with _quiet(loop), _unhurried(), _chance(seed):
+        try:
+            world = World(options, loop)
+            loop.run_until_complete(world.live())
+        except (Violated, SimDeadlock, SimRunaway) as caught:
+            error = caught
+        except Exception as caught:  # noqa: BLE001 - whatever it is, it is told with the seed that showed it
+            error = caught
+            loop.note(f"{type(caught).__name__}: {caught}")
+        outcome = _outcome(options, loop, world, error)
+        loop.close()
+    return outcome
+
+
+def _outcome(options: Options, loop: SimLoop, world: World | None, error: BaseException | None) -> Outcome:
+    rule = error.rule if isinstance(error, Violated) else type(error).__name__ if error else ""
+    return Outcome(
+        options=options,
+        violation=f"{type(error).__name__}: {error}" if error else "",
+        rule=rule,
+        digest=loop.trace.digest,
+        steps=loop.steps,
+        commits=world.ledger.commits if world else 0,
+        promises=world.promises.answers + world.promises.acknowledgements + world.promises.sends if world else 0,
+        virtual_seconds=loop.time(),
+        struck=world.weather.struck if world else Counter(),
+        trace=loop.trace.last(),
+    )
+
+
+@contextmanager
+def _chance(seed: int) -> Iterator[None]:
+    """The machine's own dice, which product code throws for jitter, falls the same for the same seed."""
+    before = random.getstate()
+    random.seed(f"chance {seed}")
+    try:
+        yield
+    finally:
+        random.setstate(before)
+
+
+@contextmanager
+def _unhurried() -> Iterator[None]:
+    """The floors below which nothing waits are laid lower: a simulation pays for every look, and hears by itself."""
+    before = clock_work.FLOOR, hub.POLL
+    clock_work.FLOOR, hub.POLL = 15 * SECOND, 15 * SECOND
+    try:
+        yield
+    finally:
+        clock_work.FLOOR, hub.POLL = before
+
+
+@contextmanager
+def _quiet(loop: SimLoop) -> Iterator[None]:
+    """What the product logs goes into the trace, not to the terminal."""
+    log = logging.getLogger("paycore")
+    listener = _Listener(loop)
+    before = log.propagate, log.level
+    log.addHandler(listener)
+    log.propagate, log.level = False, logging.WARNING
+    try:
+        yield
+    finally:
+        log.removeHandler(listener)
+        log.propagate, log.level = before
+
+
+class _Listener(logging.Handler):
+    def __init__(self, loop: SimLoop) -> None:
+        super().__init__(logging.WARNING)
+        self._loop = loop
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._loop.is_running():
+            error = record.exc_info[1] if record.exc_info else None
+            self._loop.note(f"log: {record.msg}" + (f" [{type(error).__name__}: {error}]" if error else ""))
