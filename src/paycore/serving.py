@@ -32,6 +32,8 @@ from paycore.web.figures import Figures
 from paycore.web.listener import HttpServer
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from paycore.engine import Engine
     from paycore.engine.carrier import Carrier
     from paycore.engine.clock import Clock
@@ -185,11 +187,25 @@ async def _start(settings: Settings, parts: Parts, closing: AsyncExitStack) -> P
     closing.push_async_callback(rpc.stop)
     if http is not None:
         figures = Figures(methods, pipeline.limits, lambda: _figures(engine))
-        await http.start(make_app(Behind(engine.deliver_notice, readiness.why_not, figures)))
+        behind = Behind(engine.deliver_notice, readiness.why_not, figures, _browsers(settings, pipeline, methods))
+        await http.start(make_app(behind))
         closing.push_async_callback(http.stop, HTTP_LAST_SECONDS)  # before the engine, to which it brings notices
     await _watch_health(rpc, readiness, closing)
     target = _target(settings.grpc_listen, port)
     return Process(settings, engine, rpc, methods, readiness, target, base_url, authenticator, closing)
+
+
+def _browsers(settings: Settings, pipeline: Pipeline, methods: list[Method]) -> "ASGIApp":
+    """Every RPC for browsers, made when the first of them asks."""
+    from paycore.web.door import Door, open_to
+
+    def make() -> "ASGIApp":
+        from paycore.web.connect import Services
+
+        services: ASGIApp = Services(pipeline, methods, slow_seconds=settings.slow_seconds)
+        return services
+
+    return open_to(settings.web_origins, Door(make))
 
 
 def _listening(settings: Settings, address: str) -> Listening:

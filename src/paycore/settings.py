@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     """`host:port`; port 0 takes any that is free. An empty http_listen serves no HTTP: another edge forwards the notices."""
     public_base_url: str = ""
     """What channels reach http_listen by, such as https://pay.example.com; notices come to it. Empty means http_listen itself."""
+    web_origins: tuple[str, ...] = ()
+    """Origins of pages that may call the services from a browser, such as https://shop.example.com; `*` lets every page try."""
     share_port: bool = False
     """Let several processes of this machine listen on the same ports."""
 

@@ -13,13 +13,16 @@ from tests.support import postgres
 from tests.support.databases import migrate
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "postgresql"])
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "postgresql", "browser"])
 async def market(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
-    """One shop for the whole module; its tests run on the module's loop and leave each other's orders alone."""
-    if request.param == "sqlite":
+    """One shop for the whole module; its tests run on the module's loop and leave each other's orders alone.
+
+    On SQLite it is asked once over gRPC and once as browsers ask: the answers must be the same.
+    """
+    if request.param != "postgresql":
         path = tmp_path_factory.mktemp("market") / "paycore.sqlite"
         shutil.copyfile(request.getfixturevalue("sqlite_like"), path)
-        async with open_shop(f"sqlite:///{path}") as shop:
+        async with open_shop(f"sqlite:///{path}", by_browser=request.param == "browser") as shop:
             yield shop
         return
     server: postgres.Server = request.getfixturevalue("pg_server")

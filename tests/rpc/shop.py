@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
+import httpx2
 from pydantic import SecretStr
 
 from paycore.channel import ChannelVerb, Input, NoticeReply, OutgoingNotice, Text
@@ -42,6 +43,7 @@ from paycore.v1 import (
     refund_pb2_grpc,
 )
 from paycore_sandbox import SANDBOX, SandboxSimulator
+from tests.rpc.browser import BrowserChannel
 
 NOW = 1_795_000_000_000_000
 SECOND = 1_000_000
@@ -78,7 +80,7 @@ def bearer(key: str) -> tuple[tuple[str, str], ...]:
 class Caller:
     """Somebody with a key or a token, and every service."""
 
-    channel: grpc.aio.Channel
+    channel: Any
     key: str
 
     def __post_init__(self) -> None:
@@ -105,7 +107,7 @@ class Shop:
     clock: FakeClock
     simulator: SandboxSimulator
     wire: FaultyCarrier
-    grpc: grpc.aio.Channel
+    grpc: Any
     account_id: str
     rival_account_id: str
 
@@ -236,23 +238,38 @@ def a_notice(notice: OutgoingNotice) -> notice_pb2.DeliverNoticeRequest:
 
 
 @asynccontextmanager
-async def open_shop(url: str, *, limits: dict[str, Any] | None = None, **more: Any) -> AsyncIterator[Shop]:
+async def open_shop(
+    url: str, *, limits: dict[str, Any] | None = None, by_browser: bool = False, **more: Any
+) -> AsyncIterator[Shop]:
     """A shop on a database that has its schema and nothing else."""
     store = Store.open(url, pool_size=2, check_durability=False)
     try:
         _found(store)
         clock, simulator = FakeClock(NOW), SandboxSimulator("tests")
         wire = FaultyCarrier(InlineCarrier(clock, {GATE: simulator}))
+        if by_browser:
+            more["http_listen"] = "127.0.0.1:0"
         async with served(url, clock, wire, limits=limits, **more) as process:
             settings, accounts = simulator.settings(GATE), process.engine.accounts
             account = await accounts.add(SHOP, "sandbox", "sandbox", settings)
             rival = await accounts.add(RIVAL, "sandbox", "sandbox", settings)
             for kind in (STRICT, ONE_WAY):
                 await accounts.add(SHOP, kind.name, "sandbox", settings)
-            async with grpc.aio.insecure_channel(process.target) as channel:
+            async with asking(process, by_browser=by_browser) as channel:
                 yield Shop(process, store, clock, simulator, wire, channel, account.account_id, rival.account_id)
     finally:
         store.close()
+
+
+@asynccontextmanager
+async def asking(process: Process, *, by_browser: bool) -> AsyncIterator[Any]:
+    """A channel to the process: gRPC's, or one that speaks as browsers do."""
+    if by_browser:
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            yield BrowserChannel(process.base_url, http)
+    else:
+        async with grpc.aio.insecure_channel(process.target) as channel:
+            yield channel
 
 
 @asynccontextmanager
@@ -264,11 +281,10 @@ async def served(
         database_url=SecretStr(url),
         check_durability=False,
         grpc_listen="127.0.0.1:0",
-        http_listen="",
         public_base_url="https://pay.example",
         master_key=SecretStr(base64.b64encode(CANARY.ljust(32, "-").encode()).decode()),
         limits=LimitSettings(**({"failed_rate": 1e6, "failed_burst": 1e6, "session_rate": 1e6} | (limits or {}))),
-        **more,
+        **({"http_listen": ""} | more),
     )
     host = Host([SANDBOX, STRICT, ONE_WAY])
     process = await start(settings, Parts(clock=clock, ids=SeededIds(clock, seed), carrier=wire, host=host))

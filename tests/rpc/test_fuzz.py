@@ -116,12 +116,13 @@ async def belongings(shop: Shop) -> dict[str, list[str]]:
 async def ended(shop: Shop, rpc: Any, request: Any) -> grpc.aio.AioRpcError | None:
     """How a call ends; a stream is read for a moment."""
     path = f"/{rpc.containing_service.full_name}/{rpc.name}"
-    body, metadata = request.SerializeToString(), bearer(shop.app.key)
+    words = type(request).SerializeToString, GetMessageClass(rpc.output_type).FromString
+    metadata = bearer(shop.app.key)
     try:
         if not rpc.server_streaming:
-            await shop.grpc.unary_unary(path)(body, metadata=metadata, timeout=30)
+            await shop.grpc.unary_unary(path, *words)(request, metadata=metadata, timeout=30)
             return None
-        stream: Any = shop.grpc.unary_stream(path)(body, metadata=metadata)
+        stream: Any = shop.grpc.unary_stream(path, *words)(request, metadata=metadata)
         try:
             await asyncio.wait_for(stream.read(), 0.3)
         finally:

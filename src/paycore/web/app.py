@@ -12,7 +12,8 @@ from typing import Final
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 
 from paycore.channel import NoticeReply, RawNotice
 from paycore.web.figures import Figures
@@ -33,6 +34,8 @@ class Behind:
     why_not_ready: Callable[[], Awaitable[str]]
     """An empty text when the process may be sent calls."""
     figures: Figures
+    services: ASGIApp | None = None
+    """Every RPC, for browsers; None to serve channels' notices only."""
 
 
 class TooLarge(Exception):
@@ -72,14 +75,15 @@ def make_app(behind: Behind, *, body_seconds: float = BODY_SECONDS) -> Starlette
         content_type, page = behind.figures.page()
         return Response(page, headers={"content-type": content_type})
 
-    return Starlette(
-        routes=[
-            Route("/v1/notices/{account_id}", notice, methods=["POST"]),
-            Route("/livez", livez),
-            Route("/readyz", readyz),
-            Route("/metrics", metrics),
-        ]
-    )
+    routes: list[BaseRoute] = [
+        Route("/v1/notices/{account_id}", notice, methods=["POST"]),
+        Route("/livez", livez),
+        Route("/readyz", readyz),
+        Route("/metrics", metrics),
+    ]
+    if behind.services is not None:
+        routes.append(Route("/paycore.v1.{service}/{method}", behind.services))
+    return Starlette(routes=routes)
 
 
 async def _body(request: Request) -> bytes:
