@@ -71,8 +71,8 @@ def same_number() -> Sequence[Telling]:
 
 
 def same_request_other_content() -> Sequence[Telling]:
-    request = fresh(Prefix.ORDER)
-    return [create(request=request, amount_minor=amount) for amount in (100, 200)]
+    request, number = fresh(Prefix.ORDER), fresh(Prefix.ORDER)
+    return [create(request=request, number=number, amount_minor=amount) for amount in (100, 200)]
 
 
 def same_number_other_content() -> Sequence[Telling]:

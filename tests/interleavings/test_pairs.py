@@ -52,6 +52,13 @@ def two_refunds(store: Store) -> Set:
     return order.order_id, [refund(order.order_id), refund(order.order_id)]
 
 
+def two_refunds_sent_at_once(store: Store) -> Set:
+    """As the server does: each is leased to its caller, who sends it to the channel after the commit."""
+    order = paid_order(store)
+    lease = NOW + scenes.LEASE
+    return order.order_id, [_without_request(refund(order.order_id, leased_until=lease)) for _ in range(2)]
+
+
 def two_small_refunds(store: Store) -> Set:
     order = paid_order(store)
     return order.order_id, [_without_request(refund(order.order_id, 40)) for _ in range(2)]
@@ -63,8 +70,9 @@ def one_refund_twice_by_number(store: Store) -> Set:
 
 
 def one_refund_twice_by_request(store: Store) -> Set:
+    """Once more would be too much: whoever comes second gets what the first got, no refusal."""
     order, request = paid_order(store), fresh(Prefix.ORDER)
-    return order.order_id, [refund(order.order_id, 40, request=request) for _ in range(2)]
+    return order.order_id, [refund(order.order_id, request=request) for _ in range(2)]
 
 
 def _without_request(one: Telling) -> Telling:
@@ -248,6 +256,7 @@ FAILED, RETURNED = RefundFailed(Failure("NO")), Refunded(70)
 
 PAIRS: list[tuple[str, Callable[[Store], Set], set[tuple[str, str]], Callable[[Store, Played], list[str]]]] = [
     ("refund x refund", two_refunds, {("Told", FULL), (FULL, "Told")}, NOTHING),
+    ("refund x refund: sent at once", two_refunds_sent_at_once, {("Told", FULL), (FULL, "Told")}, NOTHING),
     ("refund x refund: both fit", two_small_refunds, {BOTH}, is_whole),
     ("refund x refund: one number", one_refund_twice_by_number, {BOTH}, is_one_refund),
     ("refund x refund: one request", one_refund_twice_by_request, {BOTH}, is_one_refund),

@@ -28,7 +28,7 @@ from sqlalchemy import Connection, Engine, event, make_url
 from paycore.store import Store
 from tests.support import postgres
 
-SOON = 0.002
+SOON = 0.001
 """How long a statement may take before PostgreSQL is asked whether it waits for a lock."""
 STUCK_SECONDS = 30.0
 """After this nobody is waited for any more: something is wrong with the harness or with the server."""

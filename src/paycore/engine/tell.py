@@ -54,8 +54,8 @@ class Telling:
     """A fact on its way: about which order, on whose behalf, under which request.
 
     `app_id` set: the order must be this app's, or it does not exist. `canonical` is the request's content, so that the
-    same request_id with other content can be told apart. `etag` set: the order must be the one that the caller knows.
-    `evidence` is kept even if the fact is refused.
+    same request_id with other content can be told apart. `evidence` is kept even if the fact is refused. `etag` set: the
+    order must be the one that the caller knows.
     """
 
     order_id: str
@@ -63,8 +63,8 @@ class Telling:
     app_id: str | None = None
     request: RequestKey | None = None
     canonical: bytes = b""
-    etag: str = ""
     evidence: tuple[Evidence, ...] = ()
+    etag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,10 +441,27 @@ class _Batch:
         try:
             return self._replayed(telling) or self._same_number(telling) or self._decide(telling)
         except Refused as refused:
-            return refused
+            refusal = refused
         except Exception as error:
             log.exception("a fact could not be decided")
             return error
+        return self._answered_meanwhile(telling) or refusal
+
+    def _answered_meanwhile(self, telling: Telling) -> Answer | None:
+        """The answer to a refused request if another process answered it between our look for it and our lock.
+
+        What it did then is why it would be refused now; its caller is to hear what was done.
+        """
+        key = telling.request
+        if key is None or key in self._requests:
+            return None
+        stored = self._unit.find_requests([key]).get(key)
+        if stored is None:
+            return None
+        if stored.canonical != telling.canonical:
+            return conflict(Reason.IDEMPOTENCY_CONFLICT, stored.canonical, telling.canonical)
+        order = self._orders.get(stored.order_id) or self._unit.load([stored.order_id])[stored.order_id]
+        return Told(order, stored.subject_id, is_replay=True)
 
     def _replayed(self, telling: Telling) -> Told | None:
         """The answer to a request that was answered before: its object as it stands now."""
