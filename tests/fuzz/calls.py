@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError, Message
@@ -14,6 +15,9 @@ from tests.fuzz.corpus import Corpus
 from tests.fuzz.genuine import is_genuine_request
 from tests.fuzz.house import RIVAL_KEY, SHOP, SHOP_KEY, House
 from tests.fuzz.oracle import READS, Watchman, check_refusal, check_untouched, expect
+
+Send = Callable[..., Awaitable[Message | None]]
+"""Takes the name of an RPC, bytes and authorization headers to the house, by whatever road. Raises Refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +37,10 @@ class Calls:
 
     name = "calls"
 
-    def __init__(self, corpus: Corpus, watchman: Watchman, seed: int) -> None:
+    def __init__(self, corpus: Corpus, watchman: Watchman, seed: int, send: Send | None = None) -> None:
         self._corpus = corpus
         self._house = corpus.house
+        self._send = send or corpus.house.send
         self._watchman = watchman
         self._dice = random.Random(f"calls {seed}")
         self._mutator = Mutator(f"calls {seed}")
@@ -73,7 +78,7 @@ class Calls:
     async def judge(self, given: Input) -> None:
         orders = _orders_of(self._house) if given.authorization == (f"Bearer {RIVAL_KEY}",) else None
         try:
-            answer = await self._house.send(given.rpc, given.raw, *given.authorization)
+            answer = await self._send(given.rpc, given.raw, *given.authorization)
         except Refused as refused:
             check_refusal(refused)
             is_genuine = given.rpc == "ConfirmPayment" and self._evidence(given) in self._corpus.receipts

@@ -79,7 +79,7 @@ class Arrived:
         return len(self.raw)
 
     def decode(self, request_type: type[Message]) -> Message:
-        return cast(Message, decode(request_type.FromString, self.raw))
+        return cast("Message", decode(request_type.FromString, self.raw))
 
 
 @dataclass(eq=False)
@@ -219,7 +219,7 @@ async def open_house(seed: str = "") -> AsyncIterator[House]:
 def raw_connection(store: Store) -> sqlite3.Connection:
     """The one connection of a store in memory."""
     with store._writer.connect() as connection:
-        return cast(sqlite3.Connection, connection.connection.dbapi_connection)
+        return cast("sqlite3.Connection", connection.connection.dbapi_connection)
 
 
 @functools.cache
