@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.chaos.cluster import a_cluster
 from tests.chaos.run import Plan, run
 
 
@@ -27,11 +28,12 @@ def main() -> int:
         kills=round(20 * share),
         kills_of_database=round(5 * share),
         cuts=round(10 * share),
-        postgres=dict(pair.split("=", 1) for pair in said.postgres),
+        is_weakened=bool(said.postgres),
     )
     folder = said.folder or Path(tempfile.mkdtemp(prefix="paycore-chaos-"))
     print(f"chaos: {plan.again}; journal, books and logs are in {folder}", flush=True)
-    outcome = asyncio.run(run(plan, folder))
+    with a_cluster(dict(pair.split("=", 1) for pair in said.postgres)) as cluster:
+        outcome = asyncio.run(run(plan, folder, cluster))
     print(outcome)
     return 1 if outcome.problems else 0
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -34,7 +36,7 @@ class Cluster:
         self._log = room / "server.log"
         self._settings = [word for name, value in (settings or {}).items() for word in ("-c", f"{name}={value}")]
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = postgres.free_port()
+        [self.port] = lasting_ports(1)
 
     @property
     def admin_url(self) -> URL:
@@ -47,6 +49,12 @@ class Cluster:
         """The database of the run, through another port if one is given."""
         url = self.admin_url.set(database=NAME, port=port or self.port)
         return url.render_as_string(hide_password=False)
+
+    @property
+    def pid(self) -> int:
+        """The postmaster's."""
+        assert self._process is not None
+        return self._process.pid
 
     async def make(self) -> None:
         """Make the data and the database, and leave the server running."""
@@ -131,6 +139,18 @@ def children_of(pid: int) -> Iterator[int]:
             fields = stat.read_text().rpartition(")")[2].split()
             if int(fields[1]) == pid:
                 yield int(stat.parent.name)
+
+
+def lasting_ports(count: int) -> list[int]:
+    """Free ports that no outgoing connection is given by chance while whoever listens there is dead for a moment."""
+    with contextlib.ExitStack() as stack:
+        found: list[int] = []
+        while len(found) < count:
+            probe = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", random.randrange(20_000, 32_000)))
+                found.append(int(probe.getsockname()[1]))
+        return found
 
 
 @contextlib.contextmanager

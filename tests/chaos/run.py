@@ -7,7 +7,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,12 +17,12 @@ from paycore.client import AsyncClient
 from paycore.testing.proxy import PostgresProxy, Proxy
 from paycore.v1 import order_pb2
 from tests.chaos import checks, journal
-from tests.chaos.asking import Desk, order_of, row_of
+from tests.chaos.asking import Desk, Refusal, order_of, row_of
 from tests.chaos.channel import Channel
-from tests.chaos.cluster import Cluster, a_cluster
+from tests.chaos.cluster import Cluster, lasting_ports
 from tests.chaos.journal import Journal
 from tests.chaos.nemesis import Kept, Killer, Place, Weatherman
-from tests.chaos.people import Person, Town
+from tests.chaos.people import TOO_LATE, Person, Town
 from tests.chaos.watching import FeedReader, Gates
 from tests.walks.town import Town as Found
 from tests.walks.town import found
@@ -30,7 +30,7 @@ from tests.walks.town import found
 SERVERS = 2
 PEOPLE = 8
 STORM_SECONDS = 25.0
-REST_SECONDS = 240.0
+REST_SECONDS = 180.0
 """How long everything may take to come to rest once nothing goes wrong any more."""
 DIE_SECONDS = (4.0, 12.0)
 """How often somebody dies in the middle of a life."""
@@ -45,8 +45,8 @@ class Plan:
     kills: int = 20
     kills_of_database: int = 5
     cuts: int = 10
-    postgres: Mapping[str, str] = field(default_factory=dict)
-    """Settings of PostgreSQL that weaken it, to see that this is found."""
+    is_weakened: bool = False
+    """PostgreSQL is set so that it may forget, to see that this is found."""
 
     @property
     def again(self) -> str:
@@ -97,7 +97,7 @@ class Chaos:
         self._stack.push_async_callback(channel.end)
         to_channel = await self._proxy(Proxy("127.0.0.1", channel.port, rng=self._fork()))
         account = await channel.ask("settings", base_url=f"http://{to_channel.address}/sandbox")
-        strict = {"PAYCORE_CHECK_DURABILITY": "false" if self._plan.postgres else "true"}
+        strict = {"PAYCORE_CHECK_DURABILITY": "false" if self._plan.is_weakened else "true"}
         self.found = await found(cluster.url(), self._folder, account, strict)
         roads = [await self._proxy(PostgresProxy("127.0.0.1", cluster.port, rng=self._fork())) for _ in range(SERVERS)]
         servers, doors = [], []
@@ -110,7 +110,8 @@ class Chaos:
 
     async def _server(self, cluster: Cluster, road: PostgresProxy) -> tuple[Any, Proxy, Proxy]:
         """A server with its way to the database, the callers' way to it, and the notices' way."""
-        server = self.found.server(PAYCORE_DATABASE_URL=cluster.url(road.port), PAYCORE_DRAIN_SECONDS="5")
+        server = self.found.server(PAYCORE_DATABASE_URL=cluster.url(road.port))
+        server.grpc_port, server.http_port = lasting_ports(2)
         self._stack.callback(server.kill)
         door = await self._proxy(Proxy("127.0.0.1", server.grpc_port, rng=self._fork()))
         letterbox = await self._proxy(Proxy("127.0.0.1", server.http_port, rng=self._fork()))
@@ -228,9 +229,6 @@ class Chaos:
                 await self._close(order.order_id)
 
     async def _close(self, order_id: str) -> None:
-        from tests.chaos.asking import Refusal
-        from tests.chaos.people import TOO_LATE
-
         try:
             await self.town.desk.ask("close_order", f"bury-{order_id}", order_id=order_id)
         except Refusal as refusal:
@@ -292,9 +290,19 @@ class Chaos:
             problems += watcher.oddities
         for feed in self.feeds:
             problems += checks.broken_feed(feed.entries, orders)
+        problems += self._tracebacks()
+        self._outcome.problems = list(dict.fromkeys(problems))
         self._outcome.figures = self._all_figures(orders, books)
         self._keep(orders, books)
         return self._outcome
+
+    def _tracebacks(self) -> Iterator[str]:
+        """Whatever a server did not foresee. What the network does to it, it does foresee."""
+        for server in self.place.servers:
+            said = server.server.said()
+            if "Traceback" in said:
+                at = said.index("Traceback")
+                yield f"{server.name} was surprised {said.count('Traceback')} times: {said[max(at - 500, 0) : at + 1500]}"
 
     def _all_figures(self, orders: Mapping[str, checks.Order], books: checks.Books) -> dict[str, int | float]:
         kills, database = self._kills
@@ -332,14 +340,17 @@ class Chaos:
         (self._folder / "books.json").write_text(json.dumps(asdict(books), indent=1))
 
 
-async def run(plan: Plan, folder: Path) -> Outcome:
-    """One run, from nothing to its verdict. Raises NoPostgres where there is no PostgreSQL to be killed."""
-    with a_cluster(plan.postgres) as cluster:
-        async with AsyncExitStack() as stack:
-            chaos = Chaos(plan, folder, stack)
+async def run(plan: Plan, folder: Path, cluster: Cluster) -> Outcome:
+    """One run on a cluster that is not made yet, from nothing to its verdict. Whatever breaks it is part of the outcome."""
+    async with AsyncExitStack() as stack:
+        chaos = Chaos(plan, folder, stack)
+        try:
             await chaos.build(cluster)
             await chaos.rage()
             return await chaos.compare()
+        except Exception as error:
+            error.add_note(f"chaos: seed {plan.seed}; again: {plan.again}; what was written lies in {folder}")
+            raise
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
