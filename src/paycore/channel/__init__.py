@@ -28,6 +28,7 @@ from paycore.channel.asks import (
 from paycore.channel.kind import (
     API_VERSION,
     AccountKeys,
+    AnyChannel,
     Channel,
     ChannelKind,
     ChannelVerb,
@@ -95,6 +96,7 @@ __all__ = [
     "AboutRefund",
     "AccountKeys",
     "AfterUnknown",
+    "AnyChannel",
     "AlreadyPaid",
     "BillAmount",
     "Channel",

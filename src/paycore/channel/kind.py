@@ -183,11 +183,8 @@ class Operation:
     inputs: tuple[Input, ...] = ()
 
 
-class Channel(Protocol):
-    """An open account at a channel. Only the verbs that the kind declares are ever called.
-
-    No method does I/O. Raising anything but Silence or Forged is the plugin's bug, and counts as not knowing.
-    """
+class AnyChannel(Protocol):
+    """What an open account has at least. What else is there is what its kind declares."""
 
     @property
     def merchant(self) -> str:
@@ -195,6 +192,13 @@ class Channel(Protocol):
 
     def prepare(self, ask: PaymentAsk) -> Conversation[PaymentFinding]:
         """Make the payment payable: Ready with a plan; Declined; Paid where the method declares it may."""
+
+
+class Channel(AnyChannel, Protocol):
+    """An open account at a channel, with every verb there is. Only those that the kind declares are ever called.
+
+    No method does I/O. Raising anything but Silence or Forged is the plugin's bug, and counts as not knowing.
+    """
 
     def query(self, ask: PaymentAsk) -> Conversation[PaymentFinding]:
         """Ask how the payment stands."""
@@ -248,7 +252,7 @@ class ChannelKind:
     methods: tuple[Method, ...]
     verbs: frozenset[ChannelVerb]
     settings: tuple[Setting, ...]
-    open: Callable[[AccountKeys], Channel]
+    open: Callable[[AccountKeys], AnyChannel]
     refusals: Mapping[NoticeCase, NoticeReply] = field(default_factory=dict)
     environments: tuple[Environment, ...] = (Environment.PRODUCTION, Environment.SANDBOX)
     refund_window_seconds: int | None = None
@@ -258,6 +262,8 @@ class ChannelKind:
     """Whether a part of a payment may be refunded, and the rest later."""
     notice_window_seconds: int | None = None
     """How old a signed notice may be; None for a channel whose notices carry no time that could be checked."""
+    signed_replies: bool = True
+    """Whether the channel signs its successful answers. False for one where TLS alone vouches for them."""
     statements: tuple[StatementKind, ...] = ()
     refresh_seconds: int | None = None
     """How often what `refresh` fetches is fetched anew."""

@@ -112,7 +112,7 @@ class KitSimulator(Simulator, Protocol):
         signed by the channel's own key where that can be, is one more.
         """
 
-    def buy(self, plan_json: str, now: int, *, amount_minor: int) -> str:
+    def purchase(self, plan_json: str, now: int, *, amount_minor: int) -> str:
         """Buy in the store as the device does with this plan; returns the evidence that a client would hand in.
 
         Only for kinds with a method whose price the store sets; others raise ValueError.

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from paycore.channel import (
     AccountKeys,
@@ -254,7 +254,7 @@ class Accounts:
         def work() -> Channel:
             channel = kind.open(given)
             check_channel(kind, channel)
-            return channel
+            return cast("Channel", channel)  # it has every verb that will be called
 
         try:
             return await self._host.workshop(kind.name).run(work, seconds=OPEN_SECONDS)

@@ -18,7 +18,7 @@ from paycore.channel import (
     API_VERSION,
     ENTRY_POINT_GROUP,
     AfterUnknown,
-    Channel,
+    AnyChannel,
     ChannelKind,
     ChannelVerb,
     Method,
@@ -321,7 +321,7 @@ def _check_patterns(where: str, patterns: Iterable[str]) -> None:
             raise BadKind(f"{where}: a pattern is not a regular expression.") from None
 
 
-def check_channel(kind: ChannelKind, channel: Channel) -> None:
+def check_channel(kind: ChannelKind, channel: AnyChannel) -> None:
     """Raise ValueError with one sentence unless an opened channel has every verb that its kind declares."""
     missing = sorted(verb.value for verb in kind.verbs if not callable(getattr(channel, verb.value, None)))
     if missing:

@@ -162,13 +162,17 @@ def check_statement(answer: object) -> StatementFinding:
         case Statement():
             for text in (answer.statement, answer.day, answer.merchant):
                 _check_line_text(text)
-            if not isinstance(answer.lines, tuple) or len(answer.lines) > MAX_LINES:
-                raise Unsound("the lines of a statement are a tuple, and not endless")
-            for line in answer.lines:
-                _check_line(line)
+            _check_lines(answer.lines)
         case _:
             raise Unsound(f"{type(answer).__name__} is not a statement")
     return answer
+
+
+def _check_lines(lines: object) -> None:
+    if not isinstance(lines, tuple) or len(lines) > MAX_LINES:
+        raise Unsound("the lines of a statement are a tuple, and not endless")
+    for line in lines:
+        _check_line(line)
 
 
 def _check_line(line: object) -> None:

@@ -15,7 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from paycore.channel import Forged, NoticeReply, OutgoingNotice, Reply, Request
+from paycore.channel import Forged, Lie, NoticeReply, OutgoingNotice, Reply, Request, TradeSeen
+from paycore_bridge import Plan, StepKind
 from paycore_sandbox import signing, wire
 from paycore_sandbox.simulator import pages
 from paycore_sandbox.simulator.books import CODE_LIFETIME, Books, NotPayable, Refund, Refusal, Trade, show_purchase
@@ -24,6 +25,7 @@ from paycore_sandbox.simulator.postbox import LADDER, Letter, Postbox
 from paycore_sandbox.wire import Purchase, Unreadable
 
 MERCHANT = "SANDBOX"
+OTHER_MERCHANT = "SANDBOX-2"
 KEY_VERSIONS = 8
 """How many keys a merchant may have had; each is derived, so a simulator knows them without being told."""
 ACKNOWLEDGED = b'{"ack":"ok"}'
@@ -342,13 +344,14 @@ class SandboxSimulator:
             trade.state = "WAITING"
             trade.tick(now)
 
-    def decline(self, payment_id: str, now: int) -> None:
-        """The payer's bank refuses for good."""
+    def decline(self, payment_id: str, now: int) -> bool:
+        """The payer's bank refuses for good; it always is for good here."""
         trade = self._trade(payment_id)
         trade.tick(now)
         if trade.state not in ("WAITING", "PAYING"):
             raise NotPayable(f"trade {payment_id} is {trade.state}")
         trade.state, trade.reason, trade.is_hidden = "DECLINED", "BANK_REFUSED", False
+        return True
 
     def buy(
         self,
@@ -421,6 +424,86 @@ class SandboxSimulator:
         refund.state, refund.refunded_at, refund.reason = "BOUNCED", None, "PAYER_ACCOUNT_GONE"
         if is_announced:
             self._announce("refund", refund.show(), refund.notify_url, refund.merchant, now)
+
+    # ------------------------------------------------------------------------------------ for the conformance kit
+
+    def other_settings(self, base_url: str) -> Mapping[str, str]:
+        """The account settings of a second merchant."""
+        return self.settings(base_url, OTHER_MERCHANT)
+
+    def next_settings(self, base_url: str) -> Mapping[str, str]:
+        """The first merchant's settings once both sides have changed their keys."""
+        self.rotate_channel_key()
+        return self.settings(base_url, key_version=2)
+
+    def accept(self, plan_json: str, now: int) -> str:
+        """Do what a device does with a plan: hand the order to the SDK, scan the code, follow the page."""
+        plan = Plan.from_json(plan_json)
+        sdk, code, page = (plan.first(kind) for kind in (StepKind.SDK, StepKind.QR, StepKind.REDIRECT))
+        if sdk is not None:
+            return self.open_app(sdk.params["arguments"]["orderString"], now)
+        if code is not None:
+            return self.scan(code.params["content"], now)
+        if page is not None:
+            return self.scan(page.params["url"], now)
+        raise ValueError("there is nothing in this plan that opens a trade")
+
+    def misreport(self, payment_id: str, lie: Lie, now: int) -> bool:
+        """From now on this is what is told of the trade."""
+        trade = self._trade(payment_id)
+        if lie is Lie.AMOUNT:
+            trade.taken_minor += 1
+        elif lie is Lie.CURRENCY:
+            trade.currency = "EUR" if trade.currency != "EUR" else "USD"
+        else:
+            trade.paid_to = OTHER_MERCHANT
+        self._announce("trade", trade.show(), trade.notify_url, trade.merchant, now)
+        return True
+
+    def trade(self, payment_id: str) -> TradeSeen | None:
+        """The trade in the books."""
+        trade = self.books.trades.get(payment_id)
+        if trade is None:
+            return None
+        is_closed = trade.state in ("CLOSED", "DECLINED")
+        return TradeSeen(trade.amount_minor, trade.currency, trade.taken_minor, trade.returned_minor, is_closed)
+
+    def refunds(self, payment_id: str) -> Mapping[str, int]:
+        """The merchant's refunds of a trade that went through or are under way."""
+        trade = self.books.trades.get(payment_id)
+        found = [] if trade is None else trade.refunds
+        ours = [one for one in found if one.out_refund_no and one.state in ("SUCCESS", "PROCESSING")]
+        return {one.out_refund_no: one.amount_minor for one in ours}
+
+    def forgeries(self, genuine: Request, now: int) -> Mapping[str, Request]:
+        """By another key, over another time, for another purpose. There is one algorithm, and nobody may choose another."""
+        head, body = genuine.headers, genuine.body
+        merchant, nonce = head[signing.MERCHANT], head[signing.NONCE]
+
+        def forged(key: Ed25519PrivateKey, at: int, purpose: str = "sandbox-notice") -> Request:
+            timestamp = str(at // signing.SECOND)
+            signature = signing.sign(key, purpose, merchant, timestamp, nonce, body=body)
+            return replace(genuine, headers={**head, signing.TIMESTAMP: timestamp, signing.SIGNATURE: signature})
+
+        reach = (signing.WINDOW_SECONDS + 1) * signing.SECOND
+        return {
+            "key": forged(self._key_of("forger"), now),
+            "merchant's own key": forged(self._key_of("merchant", merchant, 1), now),
+            "stale": forged(self._channel_key, now - reach),
+            "from the future": forged(self._channel_key, now + reach),
+            "signed for another purpose": forged(self._channel_key, now, "sandbox-reply"),
+        }
+
+    def purchase(self, plan_json: str, now: int, *, amount_minor: int) -> str:
+        """Buy what a store plan names, as the device does; returns the receipt."""
+        step = Plan.from_json(plan_json).first(StepKind.STORE_PURCHASE)
+        if step is None:
+            raise ValueError("there is nothing in this plan that a store sells")
+        wanted = step.params
+        quantity = wanted.get("quantity", 1)
+        return self.buy(
+            wanted["product_id"], wanted["account_token"], now, amount_minor=amount_minor, quantity=quantity
+        )
 
     def _trade(self, payment_id: str) -> Trade:
         try:
