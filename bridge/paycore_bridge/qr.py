@@ -87,24 +87,27 @@ def svg(modules: Matrix, *, label: str = "QR code") -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size} {size}" role="img" aria-label="{name}"'
         f' shape-rendering="crispEdges"><path fill="#fff" d="M0 0h{size}v{size}H0z"/>'
-        f'<path stroke="#000" d="{_runs(modules)}"/></svg>'
+        f'<path stroke="#000" d="{path(modules)}"/></svg>'
     )
 
 
-def _runs(modules: Matrix) -> str:
-    """Pen movements that draw every dark run once: each row by relative moves from where the row before ended."""
-    path: list[str] = []
+def path(modules: Matrix) -> str:
+    """The code as the `d` of an SVG path to be stroked one unit wide, quiet zone included: `len(modules) + 8` units square.
+
+    Pen movements draw every dark run once: each row by relative moves from where the row before ended.
+    """
+    moves: list[str] = []
     pen_x, pen_y = 0, 0
     for y, row in enumerate(modules):
         x = 0
         for is_dark, run in groupby(row):
             length = len(tuple(run))
             if is_dark:
-                start = f"m{x - pen_x}{_signed(y - pen_y)}" if path else f"M{QUIET_ZONE + x} {QUIET_ZONE + y}.5"
-                path.append(f"{start}h{length}")
+                start = f"m{x - pen_x}{_signed(y - pen_y)}" if moves else f"M{QUIET_ZONE + x} {QUIET_ZONE + y}.5"
+                moves.append(f"{start}h{length}")
                 pen_x, pen_y = x + length, y
             x += length
-    return "".join(path)
+    return "".join(moves)
 
 
 def _signed(number: int) -> str:

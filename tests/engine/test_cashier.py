@@ -405,3 +405,35 @@ async def test_the_sandboxs_store_is_confirmed_by_its_signature(store: Store) ->
     reused = world.engine.confirm(world.app_id, "sandbox", receipt, payment_id=other.payment_id)
     assert await reason_of(reused) is Reason.EVIDENCE_USED
     assert not [one for one in (await world.stands(order)).anomalies if one.kind is AnomalyKind.CONFLICTING_AMOUNT]
+
+
+async def test_a_page_opens_once_by_its_link(store: Store) -> None:
+    world = scripted(store, ScriptedChannel())
+    order = await world.order()
+    request = world.request("CreateCashierSession")
+    session, token, _ = await world.engine.create_session(world.app_id, order.order_id, {"face": "pc"}, request)
+    base, code = world.engine.page_url(session).split("?code=")
+    assert base == f"https://pay.example/pay/{session.session_id}"
+    assert code not in token
+    assert await world.engine.sessions.open_page(session.session_id, code) == (session, token)
+    again = world.engine.sessions.open_page(session.session_id, code)
+    assert await reason_of(again) is Reason.SESSION_INVALID
+    _, other = world.engine.page_url(session).split("?code=")
+    assert (await world.engine.sessions.open_page(session.session_id, other))[0] == session
+
+
+async def test_a_link_that_was_changed_or_belongs_to_another_session_opens_nothing(store: Store) -> None:
+    world = scripted(store, ScriptedChannel())
+    order = await world.order()
+    made = [
+        (await world.engine.create_session(world.app_id, order.order_id, {}, world.request("Session")))[0]
+        for _ in range(2)
+    ]
+    code = world.engine.page_url(made[0]).split("?code=")[1]
+    wrong = [("", made[0]), (code[:-1], made[0]), (code + "A", made[0]), (code[1:] + "0", made[0]), (code, made[1])]
+    for spoilt, session in wrong:
+        opened = world.engine.sessions.open_page(session.session_id, spoilt)
+        assert await reason_of(opened) is Reason.SESSION_INVALID, spoilt
+    world.clock.advance(31 * 60)
+    late = world.engine.sessions.open_page(made[0].session_id, code)
+    assert await reason_of(late) is Reason.SESSION_EXPIRED

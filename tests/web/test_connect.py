@@ -163,7 +163,7 @@ async def test_whoever_sends_byte_by_byte_has_left() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await asyncio.wait_for(Door(lambda: _echo, body_seconds=0.2)({"type": "http"}, receive, send), 5)
+    await asyncio.wait_for(Door(lambda: _echo, body_seconds=0.2)({"type": "http", "headers": []}, receive, send), 5)
     assert [message["type"] for message in sent] == ["left"]
 
 

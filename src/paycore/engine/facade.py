@@ -366,6 +366,11 @@ class Engine:
         """Open a session for an order that can be paid: the session, its token, the order."""
         return await self.sessions.create(app_id, order_id, client, request, lifetime_seconds=lifetime_seconds)
 
+    def page_url(self, session: Session) -> str:
+        """Where the payer finds the session's page, once; empty when this server is reached by no URL."""
+        base_url, code = self._desk.asker.public_base_url.rstrip("/"), self.sessions.page_code(session)
+        return f"{base_url}/pay/{session.session_id}?code={code}" if base_url else ""
+
     async def get_session(self, app_id: str, session_id: str) -> Session:
         """The app's session, expired or not."""
         return await self.sessions.of_app(app_id, session_id)

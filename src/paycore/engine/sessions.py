@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from paycore.core.ids import Prefix
@@ -18,6 +18,8 @@ from paycore.store import Session, StoredRequest, Unit
 
 LIFETIME = 30 * MINUTE
 _PURPOSE = "cashier session tokens"
+_CODE_PURPOSE = "cashier page codes"
+_NONCE_LENGTH = 32
 _ID_LENGTH = 28
 
 
@@ -26,6 +28,7 @@ class Tokens:
 
     def __init__(self, keyring: Keyring) -> None:
         self._keys = keyring.derive_all(_PURPOSE)
+        self._code_keys = keyring.derive_all(_CODE_PURPOSE)
 
     def token(self, session_id: str) -> str:
         """The secret that opens this session."""
@@ -34,16 +37,29 @@ class Tokens:
     def session_id(self, token: str) -> str | None:
         """The session that a token names, if the token is ours. Takes the same time for every wrong one."""
         session_id = token[:_ID_LENGTH]
-        given = token[_ID_LENGTH:].encode("utf-8", "replace")
-        is_ours = False
-        for key in self._keys:
-            is_ours |= hmac.compare_digest(_seal(key, session_id).encode(), given)
-        return session_id if is_ours else None
+        return session_id if _is_sealed(self._keys, session_id, token[_ID_LENGTH:]) else None
+
+    def page_code(self, session_id: str, nonce: str) -> str:
+        """A secret that opens this session's page once. It stands in a URL, where the token itself must not."""
+        return nonce + _seal(self._code_keys[0], session_id + nonce)
+
+    def nonce(self, session_id: str, code: str) -> str | None:
+        """What makes a code of this session's page unlike all others, if the code is ours."""
+        nonce = code[:_NONCE_LENGTH]
+        return nonce if _is_sealed(self._code_keys, session_id + nonce, code[_NONCE_LENGTH:]) else None
 
 
-def _seal(key: bytes, session_id: str) -> str:
-    digest = hmac.new(key, session_id.encode("utf-8", "replace"), hashlib.sha256).digest()
+def _seal(key: bytes, text: str) -> str:
+    digest = hmac.new(key, text.encode("utf-8", "replace"), hashlib.sha256).digest()
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def _is_sealed(keys: Iterable[bytes], text: str, seal: str) -> bool:
+    given = seal.encode("utf-8", "replace")
+    is_ours = False
+    for key in keys:
+        is_ours |= hmac.compare_digest(_seal(key, text).encode(), given)
+    return is_ours
 
 
 class Sessions:
@@ -94,9 +110,28 @@ class Sessions:
         session = None if session_id is None else await self.find(session_id)
         if session is None:
             raise Refused(Reason.SESSION_INVALID, "The session token does not hold.")
+        self._refuse_over(session)
+        return session
+
+    def page_code(self, session: Session) -> str:
+        """A new one-time code for the session's page. Making one stores nothing; using one does."""
+        return self.tokens.page_code(session.session_id, self._desk.ids.nonce())
+
+    async def open_page(self, session_id: str, code: str) -> tuple[Session, str]:
+        """Use a one-time code up: the session and its token. Raises Refused, SESSION_INVALID for a code that was used."""
+        nonce = self.tokens.nonce(session_id, code)
+        session = None if nonce is None else await self.find(session_id)
+        if session is None or nonce is None:
+            raise Refused(Reason.SESSION_INVALID, "The code does not hold.")
+        self._refuse_over(session)
+        now = self._desk.clock.now()
+        if not await self._desk.memory.write(lambda unit: unit.use_page_code(session, nonce, now)):
+            raise Refused(Reason.SESSION_INVALID, "The code was used.")
+        return session, self.tokens.token(session_id)
+
+    def _refuse_over(self, session: Session) -> None:
         if session.revoked_at is not None or self._desk.clock.now() >= session.expires_at:
             raise Refused(Reason.SESSION_EXPIRED, "The session is no longer good.")
-        return session
 
 
 def _keep(unit: Unit, session: Session, request: CallerRequest, order: Order, now: int) -> Session:

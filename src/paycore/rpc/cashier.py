@@ -39,7 +39,8 @@ class CashierService:
             asked(call, request),
             lifetime_seconds=request.lifetime_seconds,
         )
-        return cashier_pb2.CreateCashierSessionResponse(session=await _shown(call, session, order), session_token=token)
+        shown, page_url = await _shown(call, session, order), call.engine.page_url(session)
+        return cashier_pb2.CreateCashierSessionResponse(session=shown, session_token=token, page_url=page_url)
 
     async def get_cashier_session(
         self, call: Call, request: cashier_pb2.GetCashierSessionRequest

@@ -27,6 +27,7 @@ from paycore.store.tables import (
     AppTable,
     AuditTable,
     KeyState,
+    PageCodeTable,
     PaymentTable,
     RefundTable,
     SessionTable,
@@ -37,7 +38,7 @@ from paycore.store.work import Work
 
 _APPS, _KEYS, _ACCOUNTS = table(AppTable), table(ApiKeyTable), table(AccountTable)
 _VERSIONS, _SESSIONS, _AUDIT = table(AccountVersionTable), table(SessionTable), table(AuditTable)
-_BLOBS = table(AccountBlobTable)
+_BLOBS, _PAGE_CODES = table(AccountBlobTable), table(PageCodeTable)
 _PAYMENTS, _REFUNDS = table(PaymentTable), table(RefundTable)
 
 
@@ -241,6 +242,11 @@ class Admin(Work):
         rows = self._ask(select(_SESSIONS).where(_SESSIONS.c.session_id == session_id))
         return _session(rows[0]) if rows else None
 
+    def use_page_code(self, session: Session, nonce: str, at: int) -> bool:
+        """Use up a one-time code of a session's page; False when it was used before."""
+        row = {"session_id": session.session_id, "nonce": nonce, "app_id": session.app_id, "used_at": at}
+        return self._add(_PAGE_CODES, row)
+
     # ------------------------------------------------------------------------------------------ by hand
 
     def put_audit(self, line: AuditLine) -> None:
@@ -266,6 +272,11 @@ class Admin(Work):
         keys = [column.name for column in target.primary_key]
         changed = {name: value for name, value in values.items() if name not in keys and name != "created_at"}
         self._do(kind.insert(target).values(values).on_conflict_do_update(index_elements=keys, set_=changed))
+
+    def _add(self, target: Table, values: dict[str, Any]) -> bool:
+        """Insert a row; False when there is one with its key already."""
+        kind: Any = sqlite if self.dialect == "sqlite" else postgresql
+        return self._do(kind.insert(target).values(values).on_conflict_do_nothing()) == 1
 
 
 # ---------------------------------------------------------------------------------------------- rows

@@ -629,6 +629,18 @@ class SessionTable(Base, table=True):
     revoked_at: int | None = maybe_whole()
 
 
+class PageCodeTable(Base, table=True):
+    """A one-time code that opened a session's page. A code that is not here was never used."""
+
+    __tablename__ = "page_codes"
+    __table_args__ = strict(belongs("session_id", "sessions", "session_id"))
+
+    session_id: str = key(primary=True)
+    nonce: str = key(primary=True)
+    app_id: str = key()
+    used_at: int = whole()
+
+
 class AuditTable(Base, table=True):
     """Who did what by hand. `number` orders the lines; nothing is ever changed or removed."""
 

@@ -313,8 +313,13 @@ class CreateCashierSessionResponse(_message.Message):
 
     SESSION_FIELD_NUMBER: _builtins.int
     SESSION_TOKEN_FIELD_NUMBER: _builtins.int
+    PAGE_URL_FIELD_NUMBER: _builtins.int
     session_token: _builtins.str
     """The secret that the client sends as its bearer token; it opens this session only. Never log it."""
+    page_url: _builtins.str
+    """Where the payer's browser finds the session as a page. It opens once and stays open in that browser; a replay of this request
+    gives another one. Empty when this server has no public URL. Never log it.
+    """
     @_builtins.property
     def session(self) -> Global___CashierSession:
         """The session as it stands."""
@@ -324,10 +329,11 @@ class CreateCashierSessionResponse(_message.Message):
         *,
         session: Global___CashierSession | None = ...,
         session_token: _builtins.str = ...,
+        page_url: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session", "session_token", b"session_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_url", b"page_url", "session", b"session", "session_token", b"session_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -7,6 +7,8 @@ from typing import Final
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from paycore.web.cookies import with_cookie
+
 CORS_SECONDS: Final = 7_200
 BODY_SECONDS: Final = 10.0
 ANSWER_HEADERS: Final = (
@@ -35,6 +37,7 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = await self._app()
+        scope = {**scope, "headers": with_cookie(list(scope["headers"]))}
         await app(scope, _Patient(receive, self._body_seconds), _with_headers(send))
 
     async def _app(self) -> ASGIApp:
