@@ -6,6 +6,7 @@ import pytest
 
 from paycore.core.facts import RefundHeard, Via
 from paycore.core.findings import (
+    ChannelRefund,
     Closed,
     NotSent,
     RefundBounced,
@@ -20,7 +21,7 @@ from paycore.core.findings import (
 )
 from paycore.core.order import Remedy, SurplusPolicy
 from paycore.core.terms import DAY
-from tests.core.stories import NO, Story, paid
+from tests.core.stories import NO, REFUNDS, Story, paid
 
 PAID = "PAID | p1 SUCCEEDED* "
 SENT = "REFUND"
@@ -46,7 +47,53 @@ def surplus(finding: object, via: str) -> str:
     return str(story)
 
 
+def in_all(amount_minor: int, number: str = "", refund_id: str | None = None) -> object:
+    """Paid, as a channel tells it that names only what went back in all."""
+    return paid(refunds=(ChannelRefund(amount_minor, number, refund_id, is_sum=True),))
+
+
 RULES: list[tuple[str, Callable[[], object], str]] = [
+    (
+        "a sum without a refund of ours was begun at the channel",
+        lambda: Story().pays().hears(in_all(30, "n1"), "NOTICE"),
+        PAID + "100-0-30 | r CHANNEL SUCCEEDED 30",
+    ),
+    (
+        "a second sum is told as what is new in it, and the first again as nothing",
+        lambda: (
+            Story()
+            .pays()
+            .hears(in_all(30, "n1"), "NOTICE")
+            .hears(in_all(50, "n2"), "NOTICE")
+            .hears(in_all(30, "n1"), "NOTICE")
+        ),
+        PAID + "100-0-50 | r CHANNEL SUCCEEDED 30 | r CHANNEL SUCCEEDED 20",
+    ),
+    (
+        "sums out of order add up all the same",
+        lambda: Story().pays().hears(in_all(50, "n2"), "NOTICE").hears(in_all(30, "n1"), "NOTICE"),
+        PAID + "100-0-50 | r CHANNEL SUCCEEDED 50",
+    ),
+    (
+        "a sum may hold a refund of ours whose answer we do not know",
+        lambda: sent().learns(Unknown()).hears(in_all(60, "n1"), "NOTICE"),
+        PAID + "100-60-0 | r1 MERCHANT UNKNOWN 60 >QUERY_REFUND",
+    ),
+    (
+        "a sum that names ours proves it, and shows what was begun at the channel beside it",
+        lambda: sent().learns(Unknown()).hears(in_all(100, "r1", REFUNDS["r1"]), "NOTICE"),
+        PAID + "100-0-100 | r1 MERCHANT SUCCEEDED 60 >QUERY_REFUND | r CHANNEL SUCCEEDED 40",
+    ),
+    (
+        "a nameless sum adds nothing to what is known to have gone back",
+        lambda: sent().learns(Refunded()).hears(in_all(60), "QUERY"),
+        PAID + "100-0-60 | r1 MERCHANT SUCCEEDED 60 >QUERY_REFUND",
+    ),
+    (
+        "all of it went back before its success was told: it pays nothing",
+        lambda: Story().waits().hears(in_all(100), "QUERY"),
+        "PENDING | p1 SUCCEEDED 100-0-100 | r CHANNEL SUCCEEDED 100",
+    ),
     ("the amount is reserved", lambda: sent(), PAID + "100-60-0 | r1 MERCHANT PENDING 60 >REFUND"),
     (
         "accepted is not done",

@@ -42,6 +42,8 @@ PAYMENT_FINDINGS: tuple[f.PaymentFinding, ...] = (
     f.Paid(99, "CNY", "M"),
     f.Paid(100, "CNY", "X"),
     f.Paid(100, "CNY", "M", refunds=(f.ChannelRefund(100, "n1"),)),
+    f.Paid(100, "CNY", "M", refunds=(f.ChannelRefund(60, "n2", is_sum=True),)),
+    f.Paid(100, "CNY", "M", refunds=(f.ChannelRefund(100, "", is_sum=True),)),
     f.Paid(100, "CNY", "M", authenticated=False),
     f.Ready("{}"),
     f.Waiting(),

@@ -31,12 +31,15 @@ class ChannelRefund:
     """A refund that the channel reports together with a payment.
 
     `refund_id` when it is one of ours; otherwise it was begun at the channel and `channel_refund_no` tells it apart.
+    `is_sum` for a channel that names no refund's own amount: `amount_minor` is then what went back of the payment in
+    all, and this refund (which may be nameless) is the latest part of it.
     """
 
     amount_minor: int
     channel_refund_no: str
     refund_id: str | None = None
     reversed: bool = False
+    is_sum: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -341,6 +341,9 @@ def _can_query(order: Order, refund: Refund) -> bool:
 def absorb_refunds(order: Order, payment: Payment, refunds: tuple[ChannelRefund, ...], now: int) -> Order:
     """Record the refunds that a channel reports together with a payment: ours are answered, others are recorded."""
     for told in refunds:
+        if told.is_sum:
+            order = _absorb_sum(order, payment, told, now)
+            continue
         finding: RefundFinding = (
             RefundBounced(told.channel_refund_no)
             if told.reversed
@@ -360,6 +363,31 @@ def absorb_refunds(order: Order, payment: Payment, refunds: tuple[ChannelRefund,
                 state=RefundState.REVERSED if told.reversed else RefundState.SUCCEEDED,
             )
     return order
+
+
+def _absorb_sum(order: Order, payment: Payment, told: ChannelRefund, now: int) -> Order:
+    """A channel that tells only what went back in all: what no refund that we know of explains was begun there.
+
+    A refund of ours that was sent and not yet answered may be part of the sum; it is not counted twice.
+    """
+    number = told.refund_id or told.channel_refund_no
+    ours = order.refund(told.refund_id) if told.refund_id else None
+    if ours is not None:
+        number = ""
+        order = refund_heard(order, RefundHeard(ours.refund_id, Via.QUERY, Refunded(None, told.channel_refund_no)), now)
+    explained = sum(one.amount_minor for one in order.refunds_of(payment.payment_id) if _may_have_returned(one))
+    return record_return(
+        order,
+        payment,
+        refund_id=_channel_refund_id(payment, number or f"sum|{told.amount_minor}"),
+        amount_minor=told.amount_minor - explained,
+        channel_refund_no=number,
+        now=now,
+    )
+
+
+def _may_have_returned(refund: Refund) -> bool:
+    return refund.state is RefundState.SUCCEEDED or (refund.is_reserving and refund.sends > 0)
 
 
 def foreign_refund_heard(order: Order, payment: Payment, fact: ForeignRefundHeard, now: int) -> Order:
