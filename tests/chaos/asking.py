@@ -48,14 +48,13 @@ class Desk:
         if self._rng.random() >= IMPATIENT:
             return await self._ask(call, request_id, content)
         self.figures["double clicks"] += 1
-        first, second = await asyncio.gather(
-            self._ask(call, request_id, content), self._ask(call, request_id, content), return_exceptions=True
-        )
-        for answer in (first, second):
-            if not isinstance(answer, BaseException):
-                return answer
-        assert isinstance(first, BaseException)
-        raise first
+        both = [asyncio.create_task(self._ask(call, request_id, content)) for _ in range(2)]
+        try:
+            await asyncio.wait(both)
+            return next((one for one in both if one.exception() is None), both[0]).result()
+        finally:
+            for one in both:
+                one.cancel()
 
     async def again(self, line: Line) -> None:
         """Ask again what somebody asked who did not live to hear the answer."""

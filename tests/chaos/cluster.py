@@ -102,10 +102,17 @@ class Cluster:
             return
         children = list(children_of(self._process.pid))
         self._process.kill()
-        for child in children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
+        _signal(children, signal.SIGKILL)
         self._process.wait(30)
+
+    async def freeze(self, seconds: float) -> None:
+        """Let all its processes but the first stand still, as on a disk that hangs, and then go on."""
+        frozen = list(children_of(self.pid))
+        try:
+            _signal(frozen, signal.SIGSTOP)
+            await asyncio.sleep(seconds)
+        finally:
+            _signal(frozen, signal.SIGCONT)
 
     def stop(self) -> None:
         """At once; the data go with it."""
@@ -116,7 +123,7 @@ class Cluster:
         """Run one statement as the superuser, beside all proxies."""
         url = postgres.plain(self.admin_url)
         with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
-            cursor = connection.execute(statement)  # type: ignore[call-overload]
+            cursor = connection.execute(statement)
             return list(cursor) if cursor.description else []
 
     def terminate_some(self, most: int) -> int:
@@ -130,6 +137,12 @@ class Cluster:
     def said(self) -> str:
         """The end of what the server wrote."""
         return postgres.tail(self._log)
+
+
+def _signal(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def children_of(pid: int) -> Iterator[int]:

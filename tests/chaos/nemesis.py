@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,8 +23,10 @@ KEEP_SECONDS = 0.25
 UP_SECONDS = 90.0
 MEETING_SECONDS = 6.0
 """How long a cut waits for its commit."""
-PAST_A_LEASE_SECONDS = (11.0, 13.0)
+PAST_A_SHORT_LEASE_SECONDS = (11.0, 13.0)
 """A task that is done for a caller is leased for ten seconds."""
+PAST_A_LONG_LEASE_SECONDS = (31.0, 34.0)
+"""One that the clock does, for thirty."""
 
 
 class Kept:
@@ -36,7 +38,6 @@ class Kept:
         self.is_wanted = True
         self.deaths = 0
         """How often it ended without our having killed it."""
-        self._is_stopped = False
 
     async def keep(self) -> None:
         """Until cancelled."""
@@ -62,11 +63,13 @@ class Kept:
 
     async def pause(self, seconds: float) -> None:
         """Freeze it, and let it go on as if nothing had been."""
-        os.kill(self.server.pid, signal.SIGSTOP)
+        process = self.server._process
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)
         try:
             await asyncio.sleep(seconds)
         finally:
-            os.kill(self.server.pid, signal.SIGCONT)
+            process.send_signal(signal.SIGCONT)
 
     async def ready(self, seconds: float = UP_SECONDS) -> None:
         """Wait until it serves. Raises AssertionError with what it said when it does not."""
@@ -93,7 +96,10 @@ class Place:
     """The ways of callers to each server, and of the channel's notices."""
     to_channel: Proxy
     channel: Channel
+    freezes_seconds: tuple[float, float] = PAST_A_SHORT_LEASE_SECONDS
     figures: Counter[str] = field(default_factory=Counter)
+    strange: list[str] = field(default_factory=list)
+    """What must not happen to a server, and did."""
 
     @property
     def proxies(self) -> list[Proxy]:
@@ -133,7 +139,9 @@ class Killer:
         self._place = place
         self._rng = rng
         self._deck = Deck(
-            [self._kill_a_server] * 7 + [self._kill_the_database] * 3 + [self._kill_everything, self._freeze_a_server],
+            [self._kill_a_server] * 8
+            + [self._kill_the_database] * 4
+            + [self._kill_everything, self._freeze_a_server, self._freeze_the_database, self._restart_a_server],
             rng,
         )
 
@@ -178,10 +186,30 @@ class Killer:
         await starting
         await asyncio.gather(*(server.ready() for server in self._place.servers))
 
+    async def _restart_a_server(self) -> None:
+        """As a deployment does."""
+        self._place.figures["polite restarts"] += 1
+        server = self._rng.choice(self._place.servers)
+        await server.ready()
+        server.is_wanted = False
+        try:
+            code = await server.server.leave()
+        except subprocess.TimeoutExpired:
+            server.kill()
+            code = None
+        if code != 0:
+            self._place.strange.append(f"{server.name} was asked to leave: {code}: {server.server.said()[-1500:]}")
+        server.begin()
+        await server.ready()
+
+    async def _freeze_the_database(self) -> None:
+        self._place.figures["SIGSTOP of PostgreSQL"] += 1
+        await self._place.cluster.freeze(self._rng.uniform(1, 6))
+
     async def _freeze_a_server(self) -> None:
         """Longer than the lease of what it is doing: others do it meanwhile, and then it wakes."""
         self._place.figures["SIGSTOP past a lease"] += 1
-        await self._rng.choice(self._place.servers).pause(self._rng.uniform(*PAST_A_LEASE_SECONDS))
+        await self._rng.choice(self._place.servers).pause(self._rng.uniform(*self._place.freezes_seconds))
 
 
 class Weatherman:
@@ -204,7 +232,7 @@ class Weatherman:
         """Until this moment of the monotonic clock."""
         while time.monotonic() < until:
             card = self._deck.draw()
-            self._place.figures[card.__name__[1:].replace("_", " ")] += 1  # type: ignore[attr-defined]
+            self._place.figures[card.__name__[1:].replace("_", " ")] += 1
             await card()
             await asyncio.sleep(self._rng.uniform(0.1, 0.8))
 

@@ -21,7 +21,7 @@ from tests.chaos.asking import Desk, Refusal, order_of, row_of
 from tests.chaos.channel import Channel
 from tests.chaos.cluster import Cluster, lasting_ports
 from tests.chaos.journal import Journal
-from tests.chaos.nemesis import Kept, Killer, Place, Weatherman
+from tests.chaos.nemesis import PAST_A_LONG_LEASE_SECONDS, Kept, Killer, Place, Weatherman
 from tests.chaos.people import TOO_LATE, Person, Town
 from tests.chaos.watching import FeedReader, Gates
 from tests.walks.town import Town as Found
@@ -106,11 +106,13 @@ class Chaos:
             servers.append(Kept(server, f"server {number}"))
             doors += [door, letterbox]
         self.place = Place(cluster, servers, roads, doors, to_channel, channel)
+        if self._plan.minutes >= 5:
+            self.place.freezes_seconds = PAST_A_LONG_LEASE_SECONDS
         await self._open(servers, doors[::2], channel)
 
     async def _server(self, cluster: Cluster, road: PostgresProxy) -> tuple[Any, Proxy, Proxy]:
         """A server with its way to the database, the callers' way to it, and the notices' way."""
-        server = self.found.server(PAYCORE_DATABASE_URL=cluster.url(road.port))
+        server = self.found.server(PAYCORE_DATABASE_URL=cluster.url(road.port), PAYCORE_DRAIN_SECONDS="5")
         server.grpc_port, server.http_port = lasting_ports(2)
         self._stack.callback(server.kill)
         door = await self._proxy(Proxy("127.0.0.1", server.grpc_port, rng=self._fork()))
@@ -279,7 +281,7 @@ class Chaos:
         client = self.town._clients[0]
         orders = {one.order_id: await order_of(client, one.order_id) for one in await self._orders()}
         problems = self._outcome.problems
-        problems += self.town.strange
+        problems += [*self.place.strange, *self.town.strange]
         problems += checks.lost_writes(lines, orders)
         problems += checks.doubled_effects(lines, orders)
         problems += checks.books_differ(orders, books)
@@ -332,7 +334,8 @@ class Chaos:
             counts,
         )
         starts = {f"{one.name} ended by itself": one.deaths for one in self.place.servers}
-        return first | {name: value for part in parts for name, value in sorted(part.items())} | starts
+        rest = {name: value for part in parts for name, value in sorted(part.items())}
+        return {**first, **rest, **starts}
 
     def _keep(self, orders: Mapping[str, checks.Order], books: checks.Books) -> None:
         """Leave what was compared beside the journal, for whoever looks later."""

@@ -137,11 +137,11 @@ def fed(*entries: tuple[int, int]) -> Callable[[Witnesses], Witnesses]:
         (of_books(sends=(Send("rf1-again", "py1", 40),)), "sent under the number rf1-again"),
         (of_books(sends=(Send("rf1", "py1", 40), Send("rf1", "py1", 41))), "sent with 2 different contents"),
         (
-            of_books(trades=RIGHT.books.trades | {"py7": Trade("py7", "PAID", 1)}),
+            of_books(trades={**RIGHT.books.trades, "py7": Trade("py7", "PAID", 1)}),
             "a trade py7 that we do not know",
         ),
         (
-            of_books(refunds=RIGHT.books.refunds | {"rf7": ChannelRefund("rf7", "py1", 1)}),
+            of_books(refunds={**RIGHT.books.refunds, "rf7": ChannelRefund("rf7", "py1", 1)}),
             "a refund rf7 that we do not know",
         ),
         # streams

@@ -100,8 +100,8 @@ class Watcher:
             while True:
                 async with asyncio.timeout(SILENCE_SECONDS):
                     message = await call.read()
-                if message is grpc.aio.EOF:
-                    return
+                if not isinstance(message, order_pb2.WatchOrderResponse):
+                    return  # the end
                 await self._take(message)
         except TimeoutError:
             self._gates.figures["streams gone silent"] += 1
