@@ -16,7 +16,7 @@ from paycore_bridge.steps import BadStep, Plan, Step, StepKind, Target
 MAX_PARAMS_BYTES = 16 * 1024
 
 # Which parameter names the vendor's surface, for the kinds whose arguments belong to a vendor.
-_SURFACE: dict[StepKind, str] = {
+SURFACE: dict[StepKind, str] = {
     StepKind.SDK: "sdk",
     StepKind.JSAPI: "bridge",
     StepKind.MINI_PROGRAM: "host",
@@ -48,7 +48,7 @@ class StepSchemas:
         checks: dict[tuple[StepKind, str, Target], Check] = {}
         for one in self.declared:
             key = (one.kind, one.surface, one.target)
-            if one.kind not in _SURFACE:
+            if one.kind not in SURFACE:
                 raise BadSchema(f"{one.kind} steps have no vendor arguments to declare")
             if key in checks:
                 raise BadSchema(f"{one.kind} {one.surface} for {one.target} is declared twice")
@@ -104,7 +104,7 @@ def check_step(step: Step, schemas: StepSchemas | None = None) -> None:
     if canonical_json(params) != step.params_json:
         raise BadStep(f"{step.kind} step: parameters are not in canonical form")
     _refuse(f"{step.kind} step", _params_check(step.kind), params)
-    if schemas is not None and step.kind in _SURFACE:
+    if schemas is not None and step.kind in SURFACE:
         _check_arguments(step, params, schemas)
 
 
@@ -131,7 +131,7 @@ def plain_plan(text: str) -> dict[str, Any]:
 
 
 def _check_arguments(step: Step, params: Mapping[str, Any], schemas: StepSchemas) -> None:
-    surface = params[_SURFACE[step.kind]]
+    surface = params[SURFACE[step.kind]]
     check = schemas.find(step.kind, surface, step.target)
     if check is None:
         raise BadStep(f"{step.kind} step: {surface} is not declared for target {step.target}")
