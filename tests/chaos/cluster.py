@@ -81,20 +81,27 @@ class Cluster:
         return await asyncio.to_thread(postgres.is_up, server)
 
     def _launch(self, command: list[str]) -> subprocess.Popen[bytes]:
-        """As the owner. It dies with this thread; said by setpriv, for no code of ours may run in a fork beside gRPC's threads."""
+        """As the owner, and to die with this thread. setpriv sees to both where there is one: no fork beside gRPC's threads."""
         setpriv = shutil.which("setpriv")
+        user: dict[str, Any] = {}
+        if setpriv:
+            command = [setpriv, *self._identity(), "--pdeathsig", "QUIT", *command]
+        elif self._owner:
+            user = {"user": self._owner.uid, "group": self._owner.gid, "extra_groups": []}
         with self._log.open("ab") as out:
             return subprocess.Popen(
-                [setpriv, "--pdeathsig", "QUIT", *command] if setpriv else command,
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
                 cwd="/",
-                user=self._owner.uid if self._owner else None,
-                group=self._owner.gid if self._owner else None,
-                extra_groups=[] if self._owner else None,
+                **user,
             )
+
+    def _identity(self) -> list[str]:
+        owner = self._owner
+        return [f"--reuid={owner.uid}", f"--regid={owner.gid}", "--clear-groups"] if owner else []
 
     def kill(self) -> None:
         """kill -9 of the postmaster and of every process that it has begun."""
