@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -167,7 +167,7 @@ class Desk:
                     return
 
         if patience >= LEAST:
-            await self.wait_for(_bounded(until_quiet(), patience), patience)
+            await self.wait_for(_bounded(until_quiet, patience), patience)
 
     async def _claim(self, subject_ids: Collection[str]) -> list[Any]:
         now = self.clock.now()
@@ -182,11 +182,11 @@ class Desk:
         )
 
 
-async def _bounded(work: Awaitable[None], patience: int) -> None:
+async def _bounded(work: Callable[[], Awaitable[None]], patience: int) -> None:
     """The work, given up some time after nobody waits for it any more."""
     try:
         async with asyncio.timeout(patience / SECOND + CONVERSE / SECOND):
-            await work
+            await work()
     except TimeoutError:
         return
 
