@@ -486,6 +486,7 @@ RULES = (
             AND NOT EXISTS (SELECT 1 FROM payments AS p WHERE p.payment_id = r.subject_id AND p.order_id = r.order_id)
             AND NOT EXISTS (SELECT 1 FROM refunds AS f WHERE f.refund_id = r.subject_id AND f.order_id = r.order_id)
             AND NOT EXISTS (SELECT 1 FROM anomalies AS a WHERE a.anomaly_id = r.subject_id AND a.order_id = r.order_id)
+            AND NOT EXISTS (SELECT 1 FROM sessions AS s WHERE s.session_id = r.subject_id AND s.order_id = r.order_id)
         """,
     ),
     Rule(
