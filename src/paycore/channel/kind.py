@@ -25,6 +25,7 @@ from paycore.core.terms import MINUTE, AfterUnknown, Price, Terms
 
 if TYPE_CHECKING:
     from paycore.channel.simulator import Simulator
+    from paycore_bridge import ChannelBridge
 
 
 class ChannelVerb(StrEnum):
@@ -271,6 +272,8 @@ class ChannelKind:
     api_version: int = API_VERSION
     version: str = "0"
     simulator: "Callable[[], Simulator] | None" = None
+    bridge: "ChannelBridge | None" = None
+    """What its SDKs take and answer, per target; sealed plans carry its result tables, and `paycore bridge lint` explains by it."""
 
     def method(self, name: str) -> Method | None:
         """The method of this name, if the channel has it."""
