@@ -55,11 +55,12 @@ class EventType(StrEnum):
 
 
 class NextMove(StrEnum):
-    """What a page does after an error."""
+    """What a page does after an error. CONFIRM: perhaps it was executed; ask the server before anything else."""
 
     NEXT_STEP = "next_step"
     REFRESH_PLAN = "refresh_plan"
     RESUME = "resume"
+    CONFIRM = "confirm"
     ASK_TAP = "ask_tap"
     STOP = "stop"
 
@@ -106,7 +107,7 @@ ERRORS: Mapping[ErrorCode, ErrorRule] = {
     ErrorCode.REPLAYED: ErrorRule("The envelope was used before.", NextMove.RESUME),
     ErrorCode.BUSY: ErrorRule("Another payment is on the screen; data.payment_id names it.", NextMove.RESUME),
     ErrorCode.USER_ACTIVATION_REQUIRED: ErrorRule("The shell wants a tap of the payer first.", NextMove.ASK_TAP),
-    ErrorCode.TIMEOUT: ErrorRule("The shell did not answer; made by the page's runtime itself.", NextMove.NEXT_STEP),
+    ErrorCode.TIMEOUT: ErrorRule("The shell did not answer; made by the page's runtime itself.", NextMove.CONFIRM),
     ErrorCode.USER_DENIED: ErrorRule("The payer said no on the app's own confirmation sheet.", NextMove.STOP),
 }  # fmt: skip
 
