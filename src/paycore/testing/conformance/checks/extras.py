@@ -41,11 +41,11 @@ class Extras:
     def test_a_statement_holds_what_moved(self, stand: Stand) -> None:
         if not stand.has(ChannelVerb.STATEMENT) or stand.main_method is None:
             return
-        payment = stand.paid()
+        payment, moved_at = stand.paid(), stand.now
         if stand.has(ChannelVerb.REFUND):
             stand.hold(stand.channel.refund(stand.refund(payment, payment.amount_minor)))
         for kind in stand.kind.statements:
-            found = check_statement(stand.hold(_of_day(stand, kind, stand.now)))
+            found = check_statement(stand.hold(_of_day(stand, kind, moved_at)))
             assert isinstance(found, Statement), f"{kind.name}: {found}"
             assert (found.statement, found.merchant) == (kind.name, stand.channel.merchant)
             mine = [line for line in found.lines if line.payment_id == payment.payment_id]
