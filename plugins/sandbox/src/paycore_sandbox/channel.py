@@ -19,6 +19,10 @@ from paycore.channel import (
     KeyVersion,
     Notice,
     NoticeReply,
+    OperationAsk,
+    OperationDone,
+    OperationFinding,
+    OperationRefused,
     Paid,
     PaymentAsk,
     PaymentFinding,
@@ -30,6 +34,9 @@ from paycore.channel import (
     Reply,
     Request,
     Secret,
+    StatementAsk,
+    StatementFinding,
+    StatementNotReady,
     Unknown,
 )
 from paycore_bridge import BadStep, Plan
@@ -38,6 +45,9 @@ from paycore_sandbox.wire import Unreadable
 
 ACKNOWLEDGE = NoticeReply(200, {"content-type": "application/json"}, b'{"ack":"ok"}')
 MAX_NOTICE_BYTES = 64 * 1024
+MAX_STATEMENT_BYTES = 16 * 1024 * 1024
+TRADES = "trades"
+SEND_RECEIPT = "send_receipt"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -227,6 +237,33 @@ class SandboxChannel:
                 continue
         raise Forged("the purchase does not verify")
 
+    # ------------------------------------------------------------------------------------ beside payments
+
+    def statement(self, ask: StatementAsk) -> Conversation[StatementFinding]:
+        try:
+            answer = yield from self._call("/v1/statements", {"day": ask.day}, ask, most=MAX_STATEMENT_BYTES)
+            if answer.code == "STATEMENT_NOT_READY":
+                return StatementNotReady("the day is not over yet")
+            if answer.code != "OK":
+                return Unknown(f"the channel answered {answer.code}")
+            _expect(answer.document, "day", ask.day)
+            return wire.read_statement(answer.document, ask.statement)
+        except Unreadable as error:
+            return Unknown(str(error))
+
+    def operate(self, ask: OperationAsk) -> Conversation[OperationFinding]:
+        document = {"out_trade_no": ask.payment.payment_id, "email": ask.inputs["email"]}
+        try:
+            answer = yield from self._call("/v1/receipts", document, ask)
+            if answer.code in ("TRADE_NOT_FOUND", "TRADE_NOT_PAID"):
+                return OperationRefused(reading.failure("channel_refused", answer.code))
+            if answer.code != "OK":
+                return Unknown(f"the channel answered {answer.code}")
+            _expect(answer.document, "out_trade_no", ask.payment.payment_id)
+            return OperationDone({"receipt_no": wire.text(answer.document, "receipt_no")})
+        except Unreadable as error:
+            return Unknown(str(error))
+
     # ------------------------------------------------------------------------------------ speaking
 
     def _active(self) -> Keys:
@@ -246,7 +283,14 @@ class SandboxChannel:
             "return_url": ask.return_url,
         }
 
-    def _call(self, path: str, document: dict[str, Any], ask: PaymentAsk | RefundAsk) -> Conversation[Answer]:
+    def _call(
+        self,
+        path: str,
+        document: dict[str, Any],
+        ask: PaymentAsk | RefundAsk | StatementAsk | OperationAsk,
+        *,
+        most: int | None = None,
+    ) -> Conversation[Answer]:
         """Ask one question and return the verified answer. Raises Unreadable for a reply that proves nothing."""
         keys = self._active()
         body, timestamp = wire.write(document), str(ask.now // signing.SECOND)
@@ -260,7 +304,12 @@ class SandboxChannel:
             signing.SIGNATURE: signing.sign(keys.private, *words, body=body),
         }
         reply = yield Request(
-            "POST", f"{keys.base_url}{path}", headers=headers, body=body, redact=frozenset({signing.SIGNATURE})
+            "POST",
+            f"{keys.base_url}{path}",
+            headers=headers,
+            body=body,
+            redact=frozenset({signing.SIGNATURE, "email"}),
+            max_reply_bytes=most,
         )
         return self._read(reply, nonce=ask.nonce, now=ask.now)
 

@@ -6,14 +6,18 @@ from paycore.channel import (
     ChannelKind,
     ChannelVerb,
     Environment,
+    Input,
     Limit,
     Method,
     NoticeCase,
     NoticeReply,
+    Operation,
     Price,
     Setting,
+    StatementKind,
     Text,
 )
+from paycore_sandbox import channel
 from paycore_sandbox.channel import SandboxChannel
 from paycore_sandbox.simulator import SandboxSimulator
 
@@ -82,7 +86,15 @@ SANDBOX = ChannelKind(
     name="sandbox",
     title=Text("沙箱", "Sandbox"),
     methods=_METHODS,
-    verbs=frozenset(ChannelVerb) - {ChannelVerb.STATEMENT, ChannelVerb.REFRESH, ChannelVerb.OPERATE},
+    verbs=frozenset(ChannelVerb) - {ChannelVerb.REFRESH},
+    statements=(StatementKind(channel.TRADES, Text("交易明细", "Trades")),),
+    operations=(
+        Operation(
+            channel.SEND_RECEIPT,
+            Text("发送收据", "Send a receipt"),
+            (Input("email", Text("邮箱", "E-mail address"), pattern=r"[!-~]{1,128}"),),
+        ),
+    ),
     notice_window_seconds=300,
     settings=_SETTINGS,
     open=SandboxChannel,

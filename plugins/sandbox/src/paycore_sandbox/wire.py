@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from paycore.channel import format_major, parse_major
+from paycore.channel import BillAmount, LineKind, Statement, StatementLine, format_major, parse_major
 from paycore_bridge import BadJson, canonical_json, parse_json
 
 MILLISECOND = 1_000
@@ -210,4 +210,32 @@ def read_purchase(document: Mapping[str, Any]) -> Purchase:
         amount_minor=minor,
         currency=currency,
         purchased_at=instant(document, "purchased_at_ms"),
+    )
+
+
+def read_statement(document: Mapping[str, Any], name: str) -> Statement:
+    """The statement of an answer. Its totals have to agree with its lines."""
+    merchant = text(document, "merchant")
+    lines = tuple(_read_line(one) for one in _objects(document, "lines"))
+    if whole(document, "count", least=0) != len(lines) or "lines" not in document:
+        raise Unreadable("the statement's totals disagree with its lines")
+    return Statement(name, text(document, "day"), merchant, lines)
+
+
+def _read_line(document: Mapping[str, Any]) -> StatementLine:
+    try:
+        kind = LineKind(text(document, "kind"))
+        moved, fee = BillAmount.parse(text(document, "amount")), BillAmount.parse(text(document, "fee"))
+    except ValueError as error:
+        raise Unreadable("a line of the statement cannot be read") from error
+    return StatementLine(
+        kind=kind,
+        amount=moved,
+        currency=text(document, "currency"),
+        payment_id=text(document, "out_trade_no"),
+        refund_id=text_or_empty(document, "out_refund_no"),
+        channel_trade_no=text(document, "trade_no"),
+        channel_refund_no=text_or_empty(document, "refund_no"),
+        fee=fee,
+        happened_at=instant(document, "at_ms"),
     )

@@ -16,7 +16,8 @@ class Sealed(type):
 
     def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **extra: Any) -> "Sealed":
         taken = _sealed_names(bases)
-        overridden = sorted(taken & namespace.keys() - OPEN)
+        beside = {key for base in bases if not _sealed_names((base,)) for key in dir(base) if key not in dir(object)}
+        overridden = sorted(taken & (namespace.keys() | beside) - OPEN)
         if overridden:
             raise TypeError(
                 f"{name} overrides {', '.join(overridden)}: what the conformance kit expects is not negotiable"

@@ -27,7 +27,17 @@ _IO = (
 _IO_EVENTS = frozenset({"open", "time.sleep", "webbrowser.open"})
 _HARMLESS = frozenset({"os.putenv", "os.unsetenv"})
 _CLOCKS = frozenset(
-    {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "process_time", "localtime"}
+    {
+        "time",
+        "time_ns",
+        "monotonic",
+        "monotonic_ns",
+        "perf_counter",
+        "perf_counter_ns",
+        "process_time",
+        "localtime",
+        "sleep",
+    }
 )
 _DICE = frozenset({"urandom", "getrandom", "getrandbits", "random", "randbytes"})
 _NOWS = frozenset({"now", "utcnow", "today"})

@@ -6,13 +6,16 @@ import hashlib
 import hmac
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from paycore.channel import BillAmount, exponent, format_major
 from paycore_sandbox import wire
 from paycore_sandbox.simulator.faults import RefundEnd
 from paycore_sandbox.wire import Purchase, Unreadable
 
 CODE_LIFETIME = 2 * 3600 * 1_000_000
+DAY = 24 * 3600 * 1_000_000
 _WEB = ("https://", "http://")
 
 
@@ -69,6 +72,20 @@ class Trade:
     def returned_minor(self) -> int:
         """What has gone back, or is on its way."""
         return sum(one.amount_minor for one in self.refunds if one.state in ("SUCCESS", "PROCESSING", "STUCK"))
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """What moved, as a statement has it: in is positive, out is negative, and the fee is finer than a cent."""
+        named = {"out_trade_no": self.out_trade_no, "trade_no": self.trade_no, "currency": self.currency}
+        if self.paid_at is not None:
+            amount = format_major(self.taken_minor, self.currency)
+            fee = str(BillAmount(-6 * self.taken_minor, exponent(self.currency) + 3))  # six per mille
+            yield named | {"kind": "payment", "amount": amount, "fee": fee, "at_ms": wire.to_ms(self.paid_at)}
+        for one in self.refunds:
+            if one.refunded_at is not None:
+                amount = f"-{format_major(one.amount_minor, self.currency)}"
+                numbers = {"out_refund_no": one.out_refund_no, "refund_no": one.refund_no}
+                at = wire.to_ms(one.refunded_at)
+                yield named | numbers | {"kind": "refund", "amount": amount, "fee": "0.00", "at_ms": at}
 
     def show(self) -> dict[str, Any]:
         """The trade as answers and notices carry it."""
@@ -297,6 +314,20 @@ class Books:
     def refunds_ending(self, now: int) -> Iterator[Refund]:
         """The refunds whose time to succeed has come."""
         return (one for one in self.refunds.values() if one.ends_at is not None and one.ends_at <= now)
+
+    # ------------------------------------------------------------------------------------ statements
+
+    def lines_of(self, day: str, merchant: str, now: int) -> list[dict[str, Any]]:
+        """What moved for a merchant on a day by the channel's calendar (UTC+8). Raises Refusal while it is not over."""
+        try:
+            begins = datetime.fromisoformat(f"{day}T00:00:00+08:00")
+        except ValueError:
+            raise Refusal("INVALID_REQUEST") from None
+        start = round(begins.timestamp()) * 1_000_000
+        if now < start + DAY:
+            raise Refusal("STATEMENT_NOT_READY", 409)
+        lines = [line for trade in self.trades.values() if trade.merchant == merchant for line in trade.lines()]
+        return [line for line in lines if start <= line["at_ms"] * 1000 < start + DAY]
 
     # ------------------------------------------------------------------------------------ purchases
 

@@ -196,6 +196,8 @@ class SandboxSimulator:
             "/v1/refunds": self._refund,
             "/v1/refunds/query": self._query_refund,
             "/v1/purchases/query": self._query_purchase,
+            "/v1/statements": self._statement,
+            "/v1/receipts": self._receipt,
         }
 
     def _create(self, document: dict[str, Any], merchant: str, now: int) -> dict[str, Any]:
@@ -229,6 +231,16 @@ class SandboxSimulator:
         if purchase is None or purchase.merchant != merchant:
             raise Refusal("PURCHASE_NOT_FOUND", 404)
         return show_purchase(purchase)
+
+    def _statement(self, document: dict[str, Any], merchant: str, now: int) -> dict[str, Any]:
+        lines = self.books.lines_of(wire.text(document, "day"), merchant, now)
+        return {"merchant": merchant, "day": document["day"], "lines": lines, "count": len(lines)}
+
+    def _receipt(self, document: dict[str, Any], merchant: str, now: int) -> dict[str, Any]:
+        trade = self.books.visible(wire.text(document, "out_trade_no"), merchant, now)
+        if trade.state != "PAID":
+            raise Refusal("TRADE_NOT_PAID", 409)
+        return {"out_trade_no": trade.out_trade_no, "receipt_no": self.books.number("RC", trade.out_trade_no)}
 
     # ------------------------------------------------------------------------------------ a person at a browser
 

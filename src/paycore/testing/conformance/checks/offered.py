@@ -24,8 +24,10 @@ class Offered:
                 order = await at.order(stand.usual_minor(method, currency), currency)
                 client = {**stand.case.client, **({"face": method.faces[0]} if method.faces else {})}
                 options = await at.engine.options(order, client)
-                offered = {(option.channel, option.method) for option in options}
-                assert (stand.kind.name, method.name) in offered, f"{method.name} is not offered"
+                [mine] = [
+                    option for option in options if (option.channel, option.method) == (stand.kind.name, method.name)
+                ]
+                assert mine.is_available, f"{method.name} is not offered: {mine.reason}"
 
         _in_house(stand, ask)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from paycore.channel import (
@@ -12,6 +13,7 @@ from paycore.channel import (
     Closed,
     Declined,
     Lie,
+    Method,
     NotFound,
     Paid,
     PayerPaying,
@@ -247,7 +249,9 @@ def _questions(stand: Stand) -> list[tuple[str, Callable[[], Any]]]:
     if stand.main_method is None:
         return []
     channel, paid = stand.channel, stand.paid()
-    questions: list[tuple[str, Callable[[], Any]]] = [("prepare", lambda: channel.prepare(stand.payment()))]
+    questions: list[tuple[str, Callable[[], Any]]] = [
+        (f"prepare by {method.name}", partial(_prepared, stand, method)) for method in stand.exact_methods
+    ]
     if stand.has(ChannelVerb.QUERY):
         questions.append(("query", lambda: channel.query(stand.again(paid))))
     if stand.has(ChannelVerb.CLOSE) and not stand.main_method.may_pay_at_prepare:
@@ -260,6 +264,11 @@ def _questions(stand: Stand) -> list[tuple[str, Callable[[], Any]]]:
         if stand.has(ChannelVerb.QUERY_REFUND):
             questions.append(("query_refund", lambda: channel.query_refund(stand.refund_again(refund))))
     return questions
+
+
+def _prepared(stand: Stand, method: Method) -> Any:
+    """A fresh payment each time: what was prepared once may be answered otherwise the next time."""
+    return stand.channel.prepare(stand.payment(method))
 
 
 def _at(place: int, instead: Reply) -> Spoil:
