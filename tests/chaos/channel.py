@@ -6,10 +6,11 @@ The parent speaks to it in lines of JSON. It ends when the parent does.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,11 +115,25 @@ class Desk:
                 payment_id = self.simulator.open_app(params["arguments"]["orderString"], now)
             else:
                 payment_id = self.simulator.scan(params["content"] if kind == "qr" else params["url"], now)
-            self.simulator.pay(payment_id, now, even_if_over=even_if_over)
+            with self._telling_of_late_money(payment_id, now):
+                self.simulator.pay(payment_id, now, even_if_over=even_if_over)
         except (NotPayable, LookupError) as problem:
             return str(problem) or "it cannot be paid"
         self.host.look()
         return ""
+
+    @contextlib.contextmanager
+    def _telling_of_late_money(self, payment_id: str, now: int) -> Iterator[None]:
+        """Let no fault lose the notice of money for a trade that is over: without it we look for it after five minutes."""
+        faults, trade = self.simulator.faults, self.simulator.books.trades[payment_id]
+        trade.tick(now)
+        planned = faults._notices
+        if trade.state in ("CLOSED", "DECLINED"):
+            faults._notices = [one for one in planned if one.fault is not NoticeFault.LOST]
+        try:
+            yield
+        finally:
+            faults._notices = planned
 
     def _fault(self, fault: str, call: str, times: int) -> None:
         self.simulator.faults.plan(Fault(fault), call, times=times)

@@ -300,6 +300,11 @@ def unsettled(order: Order, books: Books) -> list[str]:
         if one.state not in SETTLED_PAYMENTS and one.payment_id in books.trades
     ]
     waiting += [f"refund {one.refund_id} is {one.state}" for one in order.refunds if one.state not in SETTLED_REFUNDS]
+    waiting += [
+        f"money of payment {one.payment_id} is not heard of"
+        for one in order.payments
+        if one.payment_id in books.trades and books.trades[one.payment_id].taken_minor > one.captured_minor
+    ]
     waiting += [f"{kind} is open" for kind in order.open_anomalies]
     has_unheard = any(
         one.state not in SETTLED_PAYMENTS and one.payment_id not in books.trades for one in order.payments

@@ -86,6 +86,8 @@ class Chaos:
         self.town: Town
         self.found: Found
         self.feeds: list[FeedReader] = []
+        self._at_rest: dict[str, int] = {}
+        """The version at which each order was found at rest."""
         self._readers: list[asyncio.Task[None]] = []
 
     # ------------------------------------------------------------------------------------ building
@@ -260,8 +262,8 @@ class Chaos:
 
     async def _waiting(self) -> list[str]:
         books = await self.place.channel.books()
-        orders = [row_of(order) for order in await self._orders()]
-        waiting = [f"order {one.order_id}: {what}" for one in orders for what in checks.unsettled(one, books)]
+        orders = await self._orders()
+        waiting = [what for order in orders for what in await self._unsettled(order, books)]
         if books.undelivered:
             waiting.append(f"{books.undelivered} notices are not delivered")
         for order in orders:
@@ -269,6 +271,16 @@ class Chaos:
                 waiting.append(f"the watcher of {order.order_id} is behind")
         events = sum(order.version for order in orders)
         waiting += [f"a feed has {len(feed.entries)} of {events}" for feed in self.feeds if len(feed.entries) < events]
+        return waiting
+
+    async def _unsettled(self, listed: order_pb2.Order, books: checks.Books) -> list[str]:
+        """What is under way in an order. Lists tell no payments, so each is looked at; not again once it was at rest."""
+        if self._at_rest.get(listed.order_id) == listed.version:
+            return []
+        whole = row_of(await self.town.look_at(listed.order_id))
+        waiting = [f"order {whole.order_id}: {what}" for what in checks.unsettled(whole, books)]
+        if not waiting:
+            self._at_rest[whole.order_id] = whole.version
         return waiting
 
     # ------------------------------------------------------------------------------------ comparing

@@ -164,6 +164,7 @@ def fed(*entries: tuple[int, int]) -> Callable[[Witnesses], Witnesses]:
         (of_order(state="CLOSED"), "is kept by a closed order"),
         (of_order(payments=(Payment("py1", "UNKNOWN", 100, 40),)), "payment py1 is UNKNOWN"),
         (of_order(refunds=(Refund("rf1", "py1", 40, "UNKNOWN"),)), "refund rf1 is UNKNOWN"),
+        (of_books(trades={"py1": Trade("py1", "PAID", 101)}), "money of payment py1 is not heard of"),
         (of_order(open_anomalies=("KIND_HELD",)), "KIND_HELD is open"),
         (
             of_order(payments=(*ORDER.payments, Payment("py2", "SUCCEEDED", 100))),
