@@ -42,13 +42,18 @@ class Extras:
         if not stand.has(ChannelVerb.STATEMENT) or stand.main_method is None:
             return
         payment, moved_at = stand.paid(), stand.now
+        refund = stand.refund(payment, payment.amount_minor)
         if stand.has(ChannelVerb.REFUND):
-            stand.hold(stand.channel.refund(stand.refund(payment, payment.amount_minor)))
+            stand.hold(stand.channel.refund(refund))
         for kind in stand.kind.statements:
             found = check_statement(stand.hold(_of_day(stand, kind, moved_at)))
             assert isinstance(found, Statement), f"{kind.name}: {found}"
             assert (found.statement, found.merchant) == (kind.name, stand.channel.merchant)
-            mine = [line for line in found.lines if line.payment_id == payment.payment_id]
+            mine = [
+                line
+                for line in found.lines
+                if line.payment_id == payment.payment_id or line.refund_id == refund.refund_id
+            ]
             paid = [line for line in mine if line.kind is LineKind.PAYMENT]
             assert [line.amount.minor(line.currency) for line in paid] == [payment.amount_minor], kind.name
             returned = [line for line in mine if line.kind is LineKind.REFUND]
