@@ -1,4 +1,4 @@
-"""Alipay: an ordinary paycore plugin, with a simulator of Alipay's own side."""
+"""Alipay: an ordinary paycore plugin, with a simulator of Alipay's own side in `paycore_alipay.simulator`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from paycore.channel import ChannelKind, hookimpl
 from paycore_alipay.kind import ALIPAY
+from paycore_alipay.plans import RESULT_CODES, STEP_SCHEMAS, outcome_of
 
-__all__ = ["ALIPAY", "paycore_channels"]
+__all__ = ["ALIPAY", "RESULT_CODES", "STEP_SCHEMAS", "outcome_of", "paycore_channels"]
 
 
 @hookimpl

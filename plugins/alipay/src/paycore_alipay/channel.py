@@ -466,7 +466,7 @@ class AlipayChannel:
         envelope = wire.open_envelope(body, method)
         if not envelope.signature:
             return wire.answer_of(envelope, is_signed=False)
-        keys = [one.alipay for one in self._verifying if one.alipay_cert_sn in ("", envelope.cert_sn or one.alipay_cert_sn)]
+        keys = [one.alipay for one in self._verifying if one.alipay_cert_sn in ("", envelope.cert_sn)]
         if not keys:
             raise Unreadable("the answer is signed under a certificate that this account does not know")
         if not signing.verify(keys, envelope.signature, envelope.content.encode(wire.CHARSET)):

@@ -130,15 +130,15 @@ def paid(trade: Trade) -> PaymentFinding:
 
 
 def _returned(trade: Trade) -> tuple[ChannelRefund, ...]:
-    """Alipay tells what went back of a trade in all, and names at most the refund that it writes about."""
+    """Alipay tells what went back of a trade in all, and names at most the refund that it writes about.
+
+    Its own numbers are digits; ours have letters.
+    """
     if not trade.returned_minor:
         return ()
     number = trade.returned_no
-    return (
-        ChannelRefund(
-            amount_minor=trade.returned_minor, channel_refund_no=number, refund_id=number or None, is_sum=True
-        ),
-    )
+    ours = None if not number or number.isdigit() else number
+    return (ChannelRefund(trade.returned_minor, channel_refund_no=number, refund_id=ours, is_sum=True),)
 
 
 def _closed(trade: Trade) -> PaymentFinding:

@@ -2,18 +2,23 @@
 
 from paycore_alipay.simulator.books import Books, NotPayable, Refund, Trade
 from paycore_alipay.simulator.faults import Fault, Faults, NoticeFault, RefundEnd
+from paycore_alipay.simulator.keys import KeyRing
 from paycore_alipay.simulator.phone import Claim, Payer, Phone
 from paycore_alipay.simulator.postbox import LADDER
-from paycore_alipay.simulator.server import AlipaySimulator, Call
+from paycore_alipay.simulator.server import MERCHANTS, AlipaySimulator, Call, CodeAnswer, Merchant
 
 __all__ = [
     "LADDER",
+    "MERCHANTS",
     "AlipaySimulator",
     "Books",
     "Call",
     "Claim",
+    "CodeAnswer",
     "Fault",
     "Faults",
+    "KeyRing",
+    "Merchant",
     "NotPayable",
     "NoticeFault",
     "Payer",

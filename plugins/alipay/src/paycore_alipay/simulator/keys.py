@@ -1,10 +1,9 @@
-"""Keys and certificates of a simulated Alipay: real, thrown away with the process, made once for each role."""
+"""Keys and certificates of a simulated Alipay: real, made when they are first needed, thrown away with the simulator."""
 
 from __future__ import annotations
 
 import base64
 import datetime
-from functools import cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -14,12 +13,6 @@ from cryptography.x509.oid import NameOID
 _FROM = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 _UNTIL = datetime.datetime(2050, 1, 1, tzinfo=datetime.UTC)
 _Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-
-
-@cache
-def key_of(role: str) -> rsa.RSAPrivateKey:
-    """The key of a role ("alipay 1", "app 2021.. 1"). Every simulator of the process shares it; no two processes do."""
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def private_text(key: rsa.RSAPrivateKey) -> str:
@@ -65,25 +58,41 @@ def _certificate(subject: str, key: _Key, issuer: str, issuer_key: _Key, *, numb
     return built.public_bytes(serialization.Encoding.PEM).decode("ascii")
 
 
-_ROOT = "Simulated Alipay Root R1"
+_ROOT, _OTHER_ROOT, _CURVE_ROOT = "Simulated Alipay Root R1", "Simulated Alipay Root R2", "Simulated Alipay Root E1"
 
 
-@cache
-def root_bundle() -> str:
-    """Several roots, as the real bundle has them: RSA ones, and one on a curve that no SN counts."""
-    curve = ec.generate_private_key(ec.SECP256R1())
-    rsa_1, rsa_2 = key_of("root 1"), key_of("root 2")
-    return "".join(
-        (
-            _certificate(_ROOT, rsa_1, _ROOT, rsa_1, number=1, is_ca=True),
-            _certificate("Simulated Alipay Root E1", curve, "Simulated Alipay Root E1", curve, number=2, is_ca=True),
-            _certificate("Simulated Alipay Root R2", rsa_2, "Simulated Alipay Root R2", rsa_2, number=3, is_ca=True),
-        )
-    )
+class KeyRing:
+    """The keys of one simulated Alipay, each by its role ("alipay 9021...", "app 9021... 1", "forger").
 
+    A storm of many simulators may share one ring: making a key takes tens of milliseconds.
+    """
 
-@cache
-def certificate_of(role: str) -> str:
-    """The certificate of a role's key, issued by the first root."""
-    number = int.from_bytes(role.encode()[-15:])
-    return _certificate(role, key_of(role), _ROOT, key_of("root 1"), number=number, is_ca=False)
+    def __init__(self) -> None:
+        self._keys: dict[str, rsa.RSAPrivateKey] = {}
+        self._certificates: dict[str, str] = {}
+
+    def key(self, role: str) -> rsa.RSAPrivateKey:
+        """The key of a role."""
+        if role not in self._keys:
+            self._keys[role] = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        return self._keys[role]
+
+    def certificate(self, role: str) -> str:
+        """The certificate of a role's key, issued by the first root."""
+        if role not in self._certificates:
+            number, issuer = int.from_bytes(role.encode()[-15:], "big"), self.key("root 1")
+            self._certificates[role] = _certificate(role, self.key(role), _ROOT, issuer, number=number, is_ca=False)
+        return self._certificates[role]
+
+    def root_bundle(self) -> str:
+        """Several roots, as the real bundle has them: RSA ones, and one on a curve that no SN counts."""
+        if "roots" not in self._certificates:
+            curve, first, second = ec.generate_private_key(ec.SECP256R1()), self.key("root 1"), self.key("root 2")
+            self._certificates["roots"] = "".join(
+                (
+                    _certificate(_ROOT, first, _ROOT, first, number=1, is_ca=True),
+                    _certificate(_CURVE_ROOT, curve, _CURVE_ROOT, curve, number=2, is_ca=True),
+                    _certificate(_OTHER_ROOT, second, _OTHER_ROOT, second, number=3, is_ca=True),
+                )
+            )
+        return self._certificates["roots"]

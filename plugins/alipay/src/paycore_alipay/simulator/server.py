@@ -26,8 +26,6 @@ from paycore_alipay.simulator.postbox import LADDER, Letter, Postbox
 from paycore_alipay.wire import Unreadable
 from paycore_bridge import BadStep, Form, JsapiCall, MiniProgramCall, Nothing, Plan, Qr, Redirect, SdkCall, Step
 
-KEY_VERSIONS = 8
-"""How many keys an application may have had."""
 ACKNOWLEDGED = b"success"
 SHOWN_TRADES = 50
 CLOCK_SKEW = 15 * 60 * wire.SECOND
@@ -86,13 +84,17 @@ class _Download:
 class AlipaySimulator:
     """Alipay in miniature.
 
-    With a seed its numbers are always the same, so a run can be repeated; keys are always new with the process. One thread
-    at a time may use it. All times are microseconds UTC and are handed in.
+    With a seed its numbers are always the same, so a run can be repeated; its keys are always new, unless it is given a
+    `ring` of them. One thread at a time may use it. All times are microseconds UTC and are handed in.
     """
 
-    def __init__(self, seed: str | None = None, *, ladder: tuple[int, ...] = LADDER) -> None:
+    def __init__(
+        self, seed: str | None = None, *, ladder: tuple[int, ...] = LADDER, ring: keys.KeyRing | None = None
+    ) -> None:
         seed_bytes = hashlib.sha256((secrets.token_hex(32) if seed is None else seed).encode()).digest()
-        self._retired: set[tuple[str, int]] = set()
+        self.ring = ring or keys.KeyRing()
+        self._issued: list[tuple[str, int]] = []
+        """Which keys an application has, newest last, by its id and the key's version."""
         self._certified: set[str] = set()
         self._base_url = ""
         self._base_path = ""
@@ -119,20 +121,22 @@ class AlipaySimulator:
         self._base_url = base_url.rstrip("/")
         self._base_path = urlsplit(self._base_url).path
         role = _app_role(merchant.app_id, key_version)
+        if (merchant.app_id, key_version) not in self._issued:
+            self._issued.append((merchant.app_id, key_version))
         alipay = _alipay_role(merchant.app_id)
         if by_certificates:
             self._certified.add(merchant.app_id)
             trust = {
-                "app_cert": keys.certificate_of(role),
-                "alipay_cert": keys.certificate_of(alipay),
-                "alipay_root_cert": keys.root_bundle(),
+                "app_cert": self.ring.certificate(role),
+                "alipay_cert": self.ring.certificate(alipay),
+                "alipay_root_cert": self.ring.root_bundle(),
             }
         else:
-            trust = {"alipay_public_key": keys.public_text(keys.key_of(alipay))}
+            trust = {"alipay_public_key": keys.public_text(self.ring.key(alipay))}
         return {
             "app_id": merchant.app_id,
             "seller_id": merchant.seller_id,
-            "app_private_key": keys.private_text(keys.key_of(role)),
+            "app_private_key": keys.private_text(self.ring.key(role)),
             "gateway": f"{self._base_url}/gateway.do",
             **trust,
         }
@@ -147,11 +151,14 @@ class AlipaySimulator:
 
     def retire_key(self, merchant: Merchant = MERCHANTS[0], key_version: int = 1) -> None:
         """Take no more calls signed with this key."""
-        self._retired.add((merchant.app_id, key_version))
+        self._issued.remove((merchant.app_id, key_version))
+
+    def _app_roles(self, app_id: str) -> list[str]:
+        """The roles of an application's keys that still count, the newest first."""
+        return [_app_role(app_id, version) for owner, version in reversed(self._issued) if owner == app_id]
 
     def _app_keys(self, app_id: str) -> Iterable[RSAPrivateKey]:
-        versions = (one for one in range(1, KEY_VERSIONS + 1) if (app_id, one) not in self._retired)
-        return (keys.key_of(_app_role(app_id, one)) for one in versions)
+        return (self.ring.key(role) for role in self._app_roles(app_id))
 
     # ------------------------------------------------------------------------------------ the gateway
 
@@ -241,9 +248,8 @@ class AlipaySimulator:
         given = (parameters.get("app_cert_sn", ""), parameters.get("alipay_root_cert_sn", ""))
         if given == ("", "") and merchant.app_id not in self._certified:
             return
-        roles = (_app_role(merchant.app_id, one) for one in range(1, KEY_VERSIONS + 1))
-        known = {app_cert_sn(keys.certificate_of(role)) for role in roles}
-        if given[0] not in known or given[1] != root_cert_sn(keys.root_bundle()):
+        known = {app_cert_sn(self.ring.certificate(role)) for role in self._app_roles(merchant.app_id)}
+        if given[0] not in known or given[1] != root_cert_sn(self.ring.root_bundle()):
             raise Refusal("isv.missing-app-cert-sn", "40002")
 
     # ------------------------------------------------------------------------------------ answering
@@ -285,12 +291,12 @@ class AlipaySimulator:
         text = _text(document)
         around = {"sign": sign(self._alipay_key(merchant), text.encode(wire.CHARSET))}
         if merchant.app_id in self._certified:
-            cert_sn, _ = alipay_cert(keys.certificate_of(_alipay_role(merchant.app_id)))
+            cert_sn, _ = alipay_cert(self.ring.certificate(_alipay_role(merchant.app_id)))
             around = {"alipay_cert_sn": cert_sn, **around}
         return _reply(_response_key(method), text, around)
 
     def _alipay_key(self, merchant: Merchant) -> RSAPrivateKey:
-        return keys.key_of(_alipay_role(merchant.app_id))
+        return self.ring.key(_alipay_role(merchant.app_id))
 
     # ------------------------------------------------------------------------------------ the calls
 
@@ -686,11 +692,11 @@ class AlipaySimulator:
         bare = {name: value for name, value in given.items() if name not in ("sign", "sign_type")}
         merchant = next(one for one in MERCHANTS if one.app_id == given["app_id"])
         alipay, app = self._alipay_key(merchant), next(iter(self._app_keys(merchant.app_id)))
-        other = keys.key_of(_alipay_role(next(one for one in MERCHANTS if one != merchant).app_id))
+        other = self.ring.key(_alipay_role(next(one for one in MERCHANTS if one != merchant).app_id))
         text = _notice_text(bare)
         rsa2, rsa = {"sign_type": "RSA2"}, {"sign_type": "RSA"}
         forged = {
-            "key": bare | rsa2 | {"sign": signing.sign(keys.key_of("forger"), text)},
+            "key": bare | rsa2 | {"sign": signing.sign(self.ring.key("forger"), text)},
             "other_merchants_key": bare | rsa2 | {"sign": signing.sign(other, text)},
             "our_own_key": bare | rsa2 | {"sign": signing.sign(app, text)},
             "sha1": bare | rsa | {"sign": _sign_sha1(alipay, text)},
@@ -765,7 +771,7 @@ class AlipaySimulator:
     def _envelope(self, letter: Letter, now: int) -> Request:
         parameters = {**letter.parameters, "notify_time": wire.time(now)}
         merchant = next(one for one in MERCHANTS if one.app_id == parameters["app_id"])
-        key = keys.key_of("forger") if letter.is_forged else self._alipay_key(merchant)
+        key = self.ring.key("forger") if letter.is_forged else self._alipay_key(merchant)
         signed = parameters | {"sign_type": signing.SIGN_TYPE, "sign": signing.sign(key, _notice_text(parameters))}
         headers = {"content-type": f"application/x-www-form-urlencoded; charset={wire.CHARSET}"}
         return Request("POST", letter.url, headers=headers, body=wire.write_form(signed).encode())
