@@ -75,7 +75,14 @@ def _inputs(stand: Stand, method: Any) -> list[str]:
 
 
 def _secrets(stand: Stand) -> Iterator[str]:
-    """Every secret setting, whole and in chunks, without the words around a PEM key."""
+    """Every secret setting, whole and in chunks, without the words around a PEM key.
+
+    A chunk that stands in an open setting too is none: a certificate holds the modulus of its private key.
+    """
+    secret_names = {setting.name for setting in stand.kind.settings if setting.secret}
+    public = "".join(
+        line for name, value in stand.settings.items() if name not in secret_names for line in value.splitlines()
+    )
     for setting in stand.kind.settings:
         value = stand.settings.get(setting.name, "")
         if not setting.secret or not value:
@@ -83,7 +90,8 @@ def _secrets(stand: Stand) -> Iterator[str]:
         yield value
         bare = "".join(line for line in value.splitlines() if not line.startswith("-----"))
         if len(bare) >= 2 * CHUNK:
-            yield from (bare[place : place + CHUNK] for place in range(CHUNK, len(bare) - CHUNK, CHUNK))
+            chunks = (bare[place : place + CHUNK] for place in range(CHUNK, len(bare) - CHUNK, CHUNK))
+            yield from (chunk for chunk in chunks if chunk not in public)
 
 
 def _leaks(stand: Stand, shown: list[str]) -> list[str]:
