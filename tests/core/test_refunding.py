@@ -20,6 +20,7 @@ from paycore.core.findings import (
     Unknown,
 )
 from paycore.core.order import Remedy, SurplusPolicy
+from paycore.core.schedule import RETRY
 from paycore.core.terms import DAY
 from tests.core.stories import NO, REFUNDS, Story, paid
 
@@ -394,3 +395,18 @@ def test_no_refund_is_ever_ended_by_time() -> None:
 def test_a_late_worker_is_not_an_answered_send() -> None:
     story = sent().takes_refund().learns(RefundRefused(NO), owns=False)
     assert story.refund().answered == 0
+
+
+def test_a_refusal_that_nobody_vouches_for_is_tried_ever_more_slowly() -> None:
+    """Where refusals are mere hints, neither send nor query ever ends the refund; it must not go round in seconds."""
+    story = sent().learns(RefundRefused(NO, authenticated=False))
+    pauses: list[int] = []
+    for _ in range(10):
+        story.takes_refund().learns(RefundNotFound(authenticated=False), ASKED)
+        task = story.refund().task
+        assert task is not None
+        pauses.append(task.due_at - story.now)
+        story.takes_refund().learns(RefundRefused(NO, authenticated=False))
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == RETRY[-1]
+    assert story.refund().is_reserving

@@ -32,7 +32,7 @@ from paycore.core.order import (
     Verb,
 )
 from paycore.core.refusals import Reason, Refused
-from paycore.core.schedule import LOOKS, REFUND_ASK, RETRY, SHORT, again, forward, with_task, without_task
+from paycore.core.schedule import LOOKS, REFUND_ASK, RETRY, SHORT, again, forward, step, with_task, without_task
 
 # ---------------------------------------------------------------------------------------------- we ask
 
@@ -273,8 +273,10 @@ def _not_found(order: Order, refund: Refund, fact: RefundHeard, owns: bool, now:
     if not proves:
         if not owns:
             return order
-        sendable = refund.state is not RefundState.ABNORMAL
-        return put_refund(order, again(refund, Verb.REFUND, now, RETRY) if sendable else without_task(refund), now)
+        if refund.state is RefundState.ABNORMAL:
+            return put_refund(order, without_task(refund), now)
+        # By sends, since tries begin anew with each change of verb: where refusals are mere hints this goes round for ever.
+        return put_refund(order, with_task(refund, Verb.REFUND, now + step(RETRY, refund.sends)), now)
     if refund.answered >= refund.sends:
         return _end(order, refund, RefundState.FAILED, now)
     return stuck(order, refund, refund.failure, now)
