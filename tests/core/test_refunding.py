@@ -21,7 +21,7 @@ from paycore.core.findings import (
 )
 from paycore.core.order import Remedy, SurplusPolicy
 from paycore.core.schedule import RETRY
-from paycore.core.terms import DAY
+from paycore.core.terms import DAY, MINUTE, SECOND
 from tests.core.stories import NO, REFUNDS, Story, paid
 
 PAID = "PAID | p1 SUCCEEDED* "
@@ -410,3 +410,32 @@ def test_a_refusal_that_nobody_vouches_for_is_tried_ever_more_slowly() -> None:
     assert pauses == sorted(pauses)
     assert pauses[-1] == RETRY[-1]
     assert story.refund().is_reserving
+
+
+def dues(story: Story) -> list[int]:
+    """When the refunds' tasks are due, seconds after the first."""
+    found = [story.refund(name).task for name in ("r1", "r2", "r3")]
+    assert all(task is not None for task in found)
+    return [(task.due_at - found[0].due_at) // SECOND for task in found if task and found[0]]
+
+
+def test_a_channels_pause_between_two_refunds_is_kept() -> None:
+    story = Story(refund_interval=MINUTE).pays().refunds(10).refunds(10, "r2").refunds(10, "r3")
+    assert dues(story) == [0, 60, 120]
+    waiting = story.refund("r2")
+    assert waiting.task is not None
+    assert (waiting.task.leased_until, waiting.sends) == (None, 0)
+
+
+def test_after_the_pause_a_refund_is_sent_at_once() -> None:
+    story = Story(refund_interval=MINUTE).pays().refunds(10)
+    story.at(story.now + MINUTE).refunds(10, "r2")
+    task = story.refund("r2").task
+    assert task is not None
+    assert task.due_at == story.now
+    assert task.leased_until is not None
+
+
+def test_without_a_pause_refunds_do_not_wait_for_each_other() -> None:
+    story = Story().pays().refunds(10).refunds(10, "r2").refunds(10, "r3")
+    assert dues(story) == [0, 1, 2]

@@ -258,6 +258,8 @@ class ChannelKind:
     environments: tuple[Environment, ...] = (Environment.PRODUCTION, Environment.SANDBOX)
     refund_window_seconds: int | None = None
     refund_count: int | None = None
+    refund_interval_seconds: int | None = None
+    """The pause that the channel wants between two refunds of one payment; a refund that comes sooner waits for it."""
     margin_seconds: int = 60
     partial_refunds: bool = True
     """Whether a part of a payment may be refunded, and the rest later."""
@@ -292,5 +294,6 @@ class ChannelKind:
             partial_refunds=self.partial_refunds,
             refund_window=None if self.refund_window_seconds is None else self.refund_window_seconds * 1_000_000,
             refund_count=self.refund_count,
+            refund_interval=None if self.refund_interval_seconds is None else self.refund_interval_seconds * 1_000_000,
             margin=max(MINUTE, self.margin_seconds * 1_000_000),
         )

@@ -91,7 +91,9 @@ def begin_refund(
     reason: str = "",
     leased_until: int | None = None,
 ) -> Order:
-    """The order with a refund whose amount is reserved and whose send is due."""
+    """The order with a refund whose amount is reserved and whose send is due: now, or after the channel's pause."""
+    due_at = _next_send(order, payment, now)
+    leased_until = leased_until if due_at == now else None
     refund = Refund(
         refund_id=refund_id,
         payment_id=payment.payment_id,
@@ -105,7 +107,18 @@ def begin_refund(
         sends=0 if leased_until is None else 1,
     )
     tries = 0 if leased_until is None else 1
-    return put_refund(order, with_task(refund, Verb.REFUND, now, tries=tries, leased_until=leased_until), now)
+    return put_refund(order, with_task(refund, Verb.REFUND, due_at, tries=tries, leased_until=leased_until), now)
+
+
+def _next_send(order: Order, payment: Payment, now: int) -> int:
+    """When a new refund of this payment may be sent: a pause after the last one, where the channel wants one."""
+    pause = payment.terms.refund_interval
+    if pause is None:
+        return now
+    ours = [one for one in order.refunds_of(payment.payment_id) if one.origin is not RefundOrigin.CHANNEL]
+    sends = [one.created_at for one in ours]
+    sends += [one.task.due_at for one in ours if one.task is not None and one.task.verb is Verb.REFUND]
+    return max([now, *(at + pause for at in sends)])
 
 
 def retry_asked(order: Order, fact: RefundRetryAsked, now: int) -> Order:

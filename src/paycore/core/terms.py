@@ -43,6 +43,8 @@ class Terms:
     """How long after payment the channel takes refunds; None when it declares no limit."""
     refund_count: int | None = None
     """How many refunds of one payment the channel takes; None when it declares no limit."""
+    refund_interval: int | None = None
+    """The pause that the channel wants between two refunds of one payment; None when it declares none."""
     margin: int = MINUTE
     """How long after the expiry that we sent a "not found" begins to prove that nobody paid."""
     partial_refunds: bool = True

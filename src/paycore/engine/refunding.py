@@ -53,8 +53,8 @@ class Refunding:
         )
         told = await self._desk.tell(app_id, order_id, fact, request)
         refund = told.order.refund(fact.refund_id)
-        if refund is None or told.is_replay or fact.leased_until is None:
-            return told
+        if refund is None or told.is_replay or refund.task is None or refund.task.leased_until is None:
+            return told  # a refund that has to wait for the channel's pause is sent by the clock
         lease = Lease(Verb.REFUND, refund.fence, now + CONVERSE)
         heard = await self._desk.wait_for(self._desk.verbs.work(told.order, refund.refund_id, lease), patience)
         return told if heard is None else Told(heard.order, refund.refund_id, is_replay=False)

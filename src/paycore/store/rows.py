@@ -343,6 +343,7 @@ def pack_terms(terms: Terms) -> str:
             "can_query_refund": terms.can_query_refund,
             "refund_window": terms.refund_window,
             "refund_count": terms.refund_count,
+            "refund_interval": terms.refund_interval,
             "partial_refunds": terms.partial_refunds,
             "margin": terms.margin,
         }
