@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import create_engine, text
+from psycopg.sql import SQL, Identifier
+from sqlalchemy import create_engine, make_url, text
 
 from paycore_sandbox import SandboxSimulator
 from tests.cli.running import command, environment
 from tests.cli.shop import Shop
+from tests.support import postgres
 
 
 @pytest.fixture
@@ -144,31 +150,84 @@ def test_a_row_that_was_tampered_with_is_found(shop: Shop, statement: str, rule:
     assert f"✗ {rule}: " in told.out
 
 
-def test_a_watch_goes_on_until_something_is_wrong(sqlite_url: str, tmp_path: Path) -> None:
-    shop = Shop(sqlite_url, tmp_path, SandboxSimulator("health"))
-    app_id, _, _ = shop.open()
-    shop.hear_paid(shop.open_payment(app_id, shop.order(app_id, "WATCH-1").order_id))
+@contextmanager
+def watching(shop: Shop, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[int], list[Any]]]]:
+    """`audit --watch` beside the test, and its rounds so far, once there are so many."""
     out = tmp_path / "out"
     with out.open("w") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "paycore", "audit", "--watch", "0.2", "--json"],
             stdout=file,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             env=environment(tmp_path, **shop.variables),
             cwd=tmp_path,
+            preexec_fn=heed_interrupts,
         )
-    try:
-        deadline = time.monotonic() + 30
-        while len(out.read_text().splitlines()) < 2:
+
+    def rounds(least: int) -> list[Any]:
+        deadline = time.monotonic() + 40
+        while out.read_text().count("\n") < least and process.poll() is None:
             assert time.monotonic() < deadline
-            assert process.poll() is None
             time.sleep(0.05)
-        tamper(shop, "UPDATE payments SET refunded_minor = 5")
-        assert process.wait(30) == 1
+        return [json.loads(line) for line in out.read_text().splitlines()]
+
+    try:
+        yield process, rounds
     finally:
         if process.poll() is None:
             process.kill()
-            process.wait()
-    rounds = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [one["is_clean"] for one in rounds[:-1]] == [True] * (len(rounds) - 1)
-    assert not rounds[-1]["is_clean"]
+        process.communicate()
+
+
+def heed_interrupts() -> None:
+    """Let Ctrl-C reach the child even when the tests themselves run where it is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+
+
+def watched_shop(sqlite_url: str, tmp_path: Path) -> Shop:
+    shop = Shop(sqlite_url, tmp_path, SandboxSimulator("health"))
+    app_id, _, _ = shop.open()
+    shop.hear_paid(shop.open_payment(app_id, shop.order(app_id, "WATCH-1").order_id))
+    return shop
+
+
+def test_a_watch_goes_on_until_something_is_wrong(sqlite_url: str, tmp_path: Path) -> None:
+    shop = watched_shop(sqlite_url, tmp_path)
+    with watching(shop, tmp_path) as (process, rounds):
+        rounds(2)
+        tamper(shop, "UPDATE payments SET refunded_minor = 5")
+        assert process.wait(30) == 1
+        seen = rounds(3)
+    assert [one["is_clean"] for one in seen[:-1]] == [True] * (len(seen) - 1)
+    assert not seen[-1]["is_clean"]
+    assert {one["rule"] for one in seen[-1]["violations"]} == {"sums", "fold"}
+
+
+def test_a_watch_ends_quietly_at_ctrl_c(sqlite_url: str, tmp_path: Path) -> None:
+    with watching(watched_shop(sqlite_url, tmp_path), tmp_path) as (process, rounds):
+        assert rounds(1)[0]["is_clean"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stderr is not None
+        assert b"Traceback" not in process.stderr.read()
+
+
+def test_a_watch_outlives_a_database_that_is_away(pg_server: postgres.Server, tmp_path: Path) -> None:
+    """Its connections are cut and no new one is let in; when the database is back it goes on looking."""
+    with pg_server.database() as url:
+        shop = watched_shop(url, tmp_path)
+        name = str(make_url(url).database)
+        with watching(shop, tmp_path) as (process, rounds):
+            rounds(1)
+            with psycopg.connect(postgres.plain(pg_server.url), autocommit=True) as admin:
+                admin.execute(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(Identifier(name)))
+                admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+                seen = rounds(1)
+                while seen[-1]["is_clean"]:
+                    seen = rounds(len(seen) + 1)
+                assert seen[-1] == {"time": seen[-1]["time"], "is_clean": None, "reason": "UNAVAILABLE"}
+                admin.execute(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(Identifier(name)))
+            while not seen[-1]["is_clean"]:
+                seen = rounds(len(seen) + 1)
+            assert process.poll() is None

@@ -61,29 +61,49 @@ def audit(
 ) -> None:
     """Prove the books: sums, states, tasks and events, of every order. Exit code 1 when anything is wrong.
 
-    It reads a live database and changes nothing; violations are told as they are found.
+    It reads a live database and changes nothing; violations are told as they are found. What is asked together is asked of
+    one moment, so work that goes on meanwhile raises no false alarm. A watch outlives a database that is away for a while.
     """
     screen = Screen(json)
     with store_of(settings_of(config, database)) as store:
-        while True:
-            with screen.progress("Auditing") as progress:
-                report = examine(store, progress, lambda found: _tell(screen, found))
-            at = time.time_ns() // 1000
-            if watch:
-                screen.line(report.document(at), f"{instant(at)}  {report.summary}")
-            else:
-                screen.show(report.document(at), lambda said=report.summary: screen.say(said))  # type: ignore[misc]
-            if report.violations:
-                raise Sorry(report.summary, reason="VIOLATION")
-            if not watch:
-                return
+        while watch:
+            _look_once(store, screen)
             time.sleep(watch)
+        report, at = _examined(store, screen)
+        screen.show(report.document(at), lambda: screen.say(report.summary))
+        _refuse_wrong(report)
+
+
+def _look_once(store: Store, screen: Screen) -> None:
+    """One round of a watch, as one line. Raises Sorry when the books are wrong."""
+    from paycore.store import StoreUnavailable
+
+    try:
+        report, at = _examined(store, screen)
+    except StoreUnavailable:
+        now = instant(time.time_ns() // 1000)
+        screen.line({"time": now, "is_clean": None, "reason": "UNAVAILABLE"}, f"{now}  The database is away.", "yellow")
+        return
+    screen.line(report.document(at), f"{instant(at)}  {report.summary}")
+    _refuse_wrong(report)
+
+
+def _examined(store: Store, screen: Screen) -> tuple[Report, int]:
+    """What one audit found, and when it ended."""
+    with screen.progress("Auditing") as progress:
+        report = examine(store, progress, lambda found: _tell(screen, found))
+    return report, time.time_ns() // 1000
+
+
+def _refuse_wrong(report: Report) -> None:
+    if report.violations:
+        raise Sorry(report.summary, reason="VIOLATION")
 
 
 def examine(store: Store, progress: Progress, found: Callable[[Violation], None] = lambda _: None) -> Report:
     """Audit to the end. Each violation is handed over as it is found, and all of them are in the report."""
-    from paycore.store.audit import RULES
     from paycore.store.audit import audit as prove
+    from paycore.store.rules import RULES
 
     steps = len(RULES)
 

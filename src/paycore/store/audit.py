@@ -6,6 +6,7 @@ that the row shows now, and no state may have been left that is never left. Noth
 as it is found.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -20,20 +21,37 @@ from paycore.store.tables import EventTable, table
 from paycore.store.unit import Unit
 
 BATCH = 500
-
+"""How many orders are read and folded at once."""
+MOST = 1_000
+"""How many findings of one rule are told; a database that was tampered with as a whole must not fill the memory."""
 
 Progress = Callable[[int, int], None]
 """Told how many of how many steps are done: each rule is a step, and so is each order."""
 
 
-def audit(store: Store, *, batch: int = BATCH, progress: Progress = lambda _done, _of: None) -> Iterator[Violation]:
-    """Everything that is wrong with the books, as it is found. Nothing: they are right."""
+def audit(
+    store: Store, *, batch: int = BATCH, most: int = MOST, progress: Progress = lambda _done, _of: None
+) -> Iterator[Violation]:
+    """Everything that is wrong with the books, as it is found. Nothing: they are right.
+
+    Of a rule that is broken more often than `most` times the rest is left out, and the last finding says so.
+    """
+    told: Counter[str] = Counter()
+    for violation in _all(store, batch, most, progress):
+        told[violation.rule] += 1
+        if told[violation.rule] <= most:
+            yield violation
+        elif told[violation.rule] == most + 1:
+            yield Violation(violation.rule, violation.subject_id, f"and more: this rule is broken over {most} times")
+
+
+def _all(store: Store, batch: int, most: int, progress: Progress) -> Iterator[Violation]:
     steps = len(RULES) + _count_orders(store)
     done = 0
     with store.read() as unit:
         _take_your_time(unit)
         for rule in RULES:
-            yield from rule.broken(unit)
+            yield from rule.broken(unit, most + 1)
             done += 1
             progress(done, steps)
     last: str | None = ""
@@ -161,7 +179,9 @@ def _transitions(told: list[Event]) -> Iterator[Violation]:
         if (allowed is not None and now != was and now not in allowed) or is_late_birth:
             yield Violation("transition", event.subject_id, f"event {event.version} leads from {was} to {now}")
         if before.figures == event.figures:
-            yield Violation("repeated", event.subject_id, f"event {event.version} says what event {before.version} said")
+            yield Violation(
+                "repeated", event.subject_id, f"event {event.version} says what event {before.version} said"
+            )
 
 
 def _amounts(order: Order) -> Iterator[Violation]:

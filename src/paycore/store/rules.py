@@ -33,8 +33,9 @@ class Rule:
     sentence: str
     query: str
 
-    def broken(self, unit: Work) -> Iterator[Violation]:
-        for subject_id, *values in unit.stream(same(self.query)):
+    def broken(self, unit: Work, most: int) -> Iterator[Violation]:
+        """The rows that break this rule, at most so many."""
+        for subject_id, *values in unit.stream(same(f"{self.query} LIMIT {int(most)}")):
             yield Violation(self.name, str(subject_id), self.sentence.format(*values))
 
 
@@ -142,7 +143,8 @@ RULES = (
         "returned",
         "it paid its order and was returned, and no anomaly says so",
         """
-        SELECT p.payment_id FROM payments AS p WHERE p.is_effective AND p.is_reversed AND NOT EXISTS (
+        SELECT p.payment_id FROM payments AS p
+        WHERE p.is_effective AND p.is_reversed AND p.refunded_minor >= p.captured_minor AND NOT EXISTS (
             SELECT 1 FROM anomalies AS a WHERE a.order_id = p.order_id AND a.payment_id = p.payment_id
                 AND a.kind = 'PAID_BUT_RETURNED'
         )
