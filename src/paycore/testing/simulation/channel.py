@@ -4,11 +4,13 @@ A request that has left is on its way whoever dies: it may take effect long afte
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from paycore.channel import Reply, Request, Silence
+from paycore.testing.simulation.loop import SimLoop
 from paycore.testing.simulation.options import Options, Roads
 from paycore.testing.simulation.processes import Process, outside
 from paycore.testing.simulation.timing import SECOND, true_now
@@ -78,6 +80,7 @@ class ChannelSide:
         """The request reaches the channel, which does what it does."""
         if call in QUERIES and self._options.roads is Roads.NOTICES:
             reply: Reply | None = Reply(503, {"content-type": "text/html"}, b"<h1>503 Service Unavailable</h1>")
+            self._note(f"{call} {_subject(request)}: the road is closed")
         else:
             reply = self._handled(call, request)
         if reply is not None:
@@ -89,7 +92,15 @@ class ChannelSide:
         with self.happening():
             if fault is not None:
                 self.simulator.faults.plan(fault)
-            return self.simulator.handle(request, true_now())
+            reply = self.simulator.handle(request, true_now())
+        said = "nothing" if reply is None else _in_short(reply)
+        self._note(f"{call} {_subject(request)}: {fault or 'arrives'}, answered {said}")
+        return reply
+
+    def _note(self, line: str) -> None:
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, SimLoop):
+            loop.trace.note(loop.time(), "channel", line)
 
     def _fault(self, call: str) -> Fault | None:
         """What goes wrong with a call that has arrived."""
@@ -132,3 +143,18 @@ class ChannelSide:
                 end = RefundEnd.FAILED if options.bad_refund_ends and self._weather.dice.random() < 0.3 else RefundEnd.SUCCESS
                 self.simulator.end_refund(number, end, now)
         self.happened.set()
+
+
+def _subject(request: Request) -> str:
+    """The number that a request is about, for the trace."""
+    document = json.loads(request.body or b"{}")
+    return str(document.get("out_refund_no") or document.get("out_trade_no") or document.get("account_token", ""))
+
+
+def _in_short(reply: Reply) -> str:
+    """An answer in a word or two."""
+    try:
+        document = json.loads(reply.body)
+    except ValueError:
+        return str(reply.status)
+    return f"{reply.status} {document.get('state') or document.get('code', '')}"

@@ -56,6 +56,8 @@ class Ledger:
         """The last figures of every row that was announced."""
         self.events: dict[tuple[str, int], EventRow] = {}
         self.rows = Rows({}, {}, {}, [])
+        self.leases: dict[str, int] = {}
+        """The end of the longest lease that a row's task ever had."""
         self.commits = 0
 
     @property
@@ -70,11 +72,17 @@ class Ledger:
             fresh = events_behind(unit, self._seq)
             rows = rows_of(unit)
         before, self.rows = self.rows, rows
+        self._remember_leases(rows)
         for event in fresh:
             self._each(self._announced(event))
         self._each(self._told(rows))
         self._each(self._sound(rows))
         self._each(self._true(before, rows))
+
+    def _remember_leases(self, rows: Rows) -> None:
+        for row in (*rows.payments.values(), *rows.refunds.values()):
+            if row.task_leased_until is not None:
+                self.leases[row[0]] = max(row.task_leased_until, self.leases.get(row[0], 0))
 
     def _each(self, broken: Broken) -> None:
         for rule, sentence in broken:

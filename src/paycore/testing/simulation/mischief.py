@@ -66,7 +66,7 @@ class Mischief:
 def conclude(answer: Any) -> Iterator[Any]:
     """A conversation that says this at once."""
     yield from ()
-    return answer  # noqa: B901 - that is how a conversation concludes
+    return answer
 
 
 def iter_of(thing: Any) -> Iterator[Any]:

@@ -249,7 +249,7 @@ class Life:
 
     def refund_in_console(self) -> None:
         """Somebody at the merchant refunds past us. Only a notice tells of it once the payment has succeeded."""
-        if self.world.options.notice_loss >= 1 or self.world.weather.is_calm:
+        if not self.hears_everything():
             return
         for payment in self.world.payments_of(self.order_id):
             trade = self.world.channel.books.trades.get(payment.payment_id)
@@ -262,9 +262,14 @@ class Life:
                         )
                     return
 
+    def hears_everything(self) -> bool:
+        """Whether what only a notice tells will be told, sooner or later."""
+        options = self.world.options
+        return options.notice_loss < 1 and not options.forged_notices and not self.world.weather.is_calm
+
     def bounce(self) -> None:
         """A refund that was done comes back, and somebody says so."""
-        if self.world.options.notice_loss >= 1 or self.world.weather.is_calm:
+        if not self.hears_everything():
             return
         mine = {payment.payment_id for payment in self.world.payments_of(self.order_id)}
         for number, refund in self.world.channel.books.refunds.items():

@@ -15,13 +15,18 @@ from paycore.v1 import notice_pb2
 
 ACKNOWLEDGED = b'{"ack":"ok"}'
 SECOND = 1_000_000
+SKEW = 20 * SECOND
+"""By how much two processes with good clocks may differ."""
 
 
 class Promises:
     """What was promised so far in one run."""
 
-    def __init__(self, store: Store, violated: Callable[[str, str], None], *, clocks_are_good: bool) -> None:
+    def __init__(
+        self, store: Store, leases: dict[str, int], violated: Callable[[str, str], None], *, clocks_are_good: bool
+    ) -> None:
         self._store = store
+        self._leases = leases
         self._violated = violated
         self._clocks_are_good = clocks_are_good
         self._answers: dict[tuple[str, str], str] = {}
@@ -102,11 +107,10 @@ class Promises:
                 self._violated("sent before stored", f"{call} sends {refund_id or document.get('out_trade_no')}, which is not stored")
             return
         self._same_content(call, row[0], document)
-        verbs = {"trades": "PREPARE", "trades/close": "CLOSE", "refunds": "REFUND", "trades/query": "QUERY", "refunds/query": "QUERY_REFUND"}
-        lease = row.task_leased_until
-        if self._clocks_are_good and lease is not None and row.task_verb == verbs.get(call):
-            if now + seconds * SECOND > lease + SECOND // 1000:
-                self._violated("lease", f"{call} of {row[0]} may take {seconds:.1f} s, its lease ends in {(lease - now) / SECOND:.1f} s")
+        lease = self._leases.get(row[0], 0)
+        if self._clocks_are_good and now + seconds * SECOND > lease + SKEW:
+            left = (lease - now) / SECOND
+            self._violated("lease", f"{call} of {row[0]} may take {seconds:.1f} s; its lease ends in {left:.1f} s")
 
     def _same_content(self, call: str, subject_id: str, document: dict[str, Any]) -> None:
         """What creates or moves something says the same on every send."""

@@ -85,7 +85,7 @@ class Server:
         )
         watches, pages = Watches(engine), Pages(engine.keyring.derive_all("page tokens"))
         directory = StoredDirectory(engine.memory, engine.sessions.tokens, engine.clock)
-        authenticator = Authenticator(directory, now=clock.now, monotonic=world.loop.time)
+        authenticator = Authenticator(directory, now=clock.now, monotonic=world.loop.time, fresh_seconds=60.0)
         self.pipeline = Pipeline(engine, authenticator, Limits(Allowance(), monotonic=world.loop.time))
         self.methods: dict[str, Method] = {
             method.name: method for method in methods_of(DESCRIPTORS, services(watches, pages))

@@ -105,6 +105,12 @@ class FeedWatcher:
     def __init__(self, world: "World") -> None:
         self._world = world
         self.position = 0
+        self.is_done = False
+
+    @property
+    def is_at_the_end(self) -> bool:
+        """Whether everything was told that there is to tell."""
+        return self.position == self._world.ledger.announced
 
     async def watch(self) -> None:
         """Read for ever."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from paycore.core.ids import Prefix, make_id
 from paycore.core.refusals import Refused
-from paycore.engine import clock_work, hub
+from paycore.engine import accounts, clock_work, hub
 from paycore.rpc.policy import Scope
 from paycore.store import ApiKey, App
 from paycore.store.sql import same
@@ -79,7 +79,7 @@ class World:
         self.truth = Truth(self.channel.books)
         good = options.clocks_are_good
         self.ledger = Ledger(self.store, self.truth, self.violated, clocks_are_good=good)
-        self.promises = Promises(self.store, self.violated, clocks_are_good=good)
+        self.promises = Promises(self.store, self.ledger.leases, self.violated, clocks_are_good=good)
         self.requests = Requests()
         self.shop = self.caller(SHOP_KEY)
         self.post = Post(self, self.shop)
@@ -136,7 +136,8 @@ class World:
         """People come and go under all faults; then the faults stop, and everything must come to rest."""
         await self._found()
         keepers = [self.begin(self._keep_up(number)) for number in range(self.options.processes)]
-        for work in (self.post.work(), self.feed.watch(), nemesis.kill(self), nemesis.set_clocks(self)):
+        self.watching_feed = self.begin(self.feed.watch())
+        for work in (self.post.work(), nemesis.kill(self), nemesis.set_clocks(self)):
             self.begin(work)
         lives = [
             self.begin(Life(self, number, random.Random(f"life {self.options.seed} {number}")).live())  # noqa: S311
@@ -241,12 +242,12 @@ def _chance(seed: int) -> Iterator[None]:
 @contextmanager
 def _unhurried() -> Iterator[None]:
     """The floors below which nothing waits are laid lower: a simulation pays for every look, and hears by itself."""
-    before = clock_work.FLOOR, hub.POLL
-    clock_work.FLOOR, hub.POLL = 15 * SECOND, 15 * SECOND
+    before = clock_work.FLOOR, hub.POLL, accounts.FRESH
+    clock_work.FLOOR, hub.POLL, accounts.FRESH = 15 * SECOND, 15 * SECOND, 600 * SECOND
     try:
         yield
     finally:
-        clock_work.FLOOR, hub.POLL = before
+        clock_work.FLOOR, hub.POLL, accounts.FRESH = before
 
 
 @contextmanager
