@@ -1,6 +1,7 @@
 """Whether a request keeps the rules that its proto states. Rule ids are names of reasons, so no table is needed."""
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Final
 
 import protovalidate
@@ -15,12 +16,18 @@ STANDARD: Final = {"required": Reason.FIELD_REQUIRED, "enum.defined_only": Reaso
 """The two rules whose id is not a reason's name (see protos/paycore/v1/rules.proto)."""
 
 
+@cache
+def _rules() -> protovalidate.Validator:
+    """The rules, compiled once for all pipelines of a process."""
+    return protovalidate.Validator()
+
+
 class Validator:
     """Checks requests against the rules of their protos."""
 
     def __init__(self) -> None:
         self._quick = Quick()
-        self._rules = protovalidate.Validator()
+        self._rules = _rules()
         self._holders: dict[str, tuple[FieldDescriptor, ...]] = {}
 
     def check(self, request: Message) -> None:
