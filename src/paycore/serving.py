@@ -30,6 +30,7 @@ from paycore.store import Store
 from paycore.web.app import Behind, make_app
 from paycore.web.figures import Figures
 from paycore.web.listener import HttpServer
+from paycore.web.page import CashierPage
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -187,7 +188,9 @@ async def _start(settings: Settings, parts: Parts, closing: AsyncExitStack) -> P
     closing.push_async_callback(rpc.stop)
     if http is not None:
         figures = Figures(methods, pipeline.limits, lambda: _figures(engine))
-        behind = Behind(engine.deliver_notice, readiness.why_not, figures, _browsers(settings, pipeline, methods))
+        cashier = CashierPage(engine, is_secure=engine.public_base_url.startswith("https:"))
+        browsers = _browsers(settings, pipeline, methods)
+        behind = Behind(engine.deliver_notice, readiness.why_not, figures, browsers, cashier.routes())
         await http.start(make_app(behind))
         closing.push_async_callback(http.stop, HTTP_LAST_SECONDS)  # before the engine, to which it brings notices
     await _watch_health(rpc, readiness, closing)

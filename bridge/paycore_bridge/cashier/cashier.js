@@ -4,7 +4,8 @@
  *   <script type="module" src="cashier.js"></script>
  *   <paycore-cashier endpoint="https://pay.example.com" session="cs..." token="..."></paycore-cashier>
  *
- * Attributes: `endpoint` (empty: the page's own origin), `session`, `token` (empty: a cookie of that origin), `lang` (zh or en).
+ * Attributes: `endpoint` (empty: the page's own origin), `session`, `token` (empty: a cookie of that origin), `lang` (zh or en),
+ * `hosted` (this is the session's own page: a channel's page brings the payer back to it).
  * Property: `runtime`, how steps are run that a page cannot run itself; see docs/bridge.md. Events: `paycore-state` with
  * {state, orderId} whenever the server says something new; only PAID means paid.
  *
@@ -442,13 +443,14 @@ export class PaycoreCashier extends HTMLElement {
     const missing = (option.requiredInputs ?? []).find((name) => !inputs[name]);
     if (missing) { this.#notice = this.#say('missing', {name: missing}); this.#draw(); return; }
     this.#work = 'paying';
+    this.#left = '';
     this.#begun = Date.now();
     this.#notice = '';
     this.#draw();
     try {
       const answer = await this.#server.call('SubmitPayment', {
         sessionId: this.#server.session, channel: option.channel, method: option.method, inputs, client: clientContext(),
-        requestId: remembered(this.#server.session, option), ...(option.quote ? {quote: option.quote} : {}),
+        requestId: remembered(this.#server.session, option), returnsToPage: this.hasAttribute('hosted'), ...(option.quote ? {quote: option.quote} : {}),
       });
       this.#tabs?.postMessage('look');
       this.#take({...this.#session, version: answer.version, orderState: answer.orderState, payment: answer.payment});
@@ -481,9 +483,8 @@ export class PaycoreCashier extends HTMLElement {
         if (how === 'show') { this.#work = 'showing'; this.#draw(); return; }
         if (how) { this.#confirm(); return; }
       }
-      this.#work = '';
       this.#notice = this.#say('nowhere');
-      this.#draw();
+      this.#otherWay();
     } finally {
       this.#running = false;
     }
@@ -492,12 +493,12 @@ export class PaycoreCashier extends HTMLElement {
   /** Tell the server what the phone says. It changes nothing but when the channel is asked. */
   async #report(payment, result) {
     this.#notice = result.outcome === 'cancelled' ? this.#say('cancelled') : '';
-    result.outcome === 'cancelled' || result.outcome === 'failed' ? (this.#work = '') : this.#confirm();
-    this.#draw();
+    if (['cancelled', 'failed'].includes(result.outcome)) this.#otherWay();
+    else this.#confirm();
     await this.#server.call('ReportClientResult', {
       paymentId: payment.paymentId, outcome: `CLIENT_OUTCOME_${result.outcome.toUpperCase()}`, rawCode: String(result.rawCode ?? ''),
     }).catch(() => {});
-    this.#lookAgain();
+    this.#ask().catch((refusal) => this.#failed(refusal));
   }
 
   #confirm() {
@@ -554,7 +555,7 @@ export class PaycoreCashier extends HTMLElement {
     box.replaceChildren(...[this.#offline && element('p', {class: 'bar'}, this.#say('offline')), ...this[`_${view}`]()].filter(Boolean));
     if (held && view === before) this.shadowRoot.getElementById(held)?.focus();
     if (view !== before || anew) {
-      const heading = box.querySelector('h1, h2');
+      const heading = box.querySelector('h2') ?? box.querySelector('h1');
       this.#parts.live.textContent = heading?.textContent ?? '';
       if (before && before !== 'loading') heading?.focus();
     }

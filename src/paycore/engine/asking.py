@@ -40,7 +40,7 @@ class Asker:
             nonce=self.ids.nonce(),
             notify_url=self.notify_url(payment.account_id),
             description=details.description,
-            return_url=details.return_url,
+            return_url=str(payment.client.get("return_url") or details.return_url),
             items=details.items,
             inputs=payment.inputs,
             client=payment.client,

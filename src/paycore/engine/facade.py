@@ -366,10 +366,19 @@ class Engine:
         """Open a session for an order that can be paid: the session, its token, the order."""
         return await self.sessions.create(app_id, order_id, client, request, lifetime_seconds=lifetime_seconds)
 
+    @property
+    def public_base_url(self) -> str:
+        """Where channels and payers reach this server's HTTP face; empty when nobody does."""
+        return self._desk.asker.public_base_url.rstrip("/")
+
     def page_url(self, session: Session) -> str:
         """Where the payer finds the session's page, once; empty when this server is reached by no URL."""
-        base_url, code = self._desk.asker.public_base_url.rstrip("/"), self.sessions.page_code(session)
-        return f"{base_url}/pay/{session.session_id}?code={code}" if base_url else ""
+        page, code = self.page_of(session), self.sessions.page_code(session)
+        return f"{page}?code={code}" if page else ""
+
+    def page_of(self, session: Session) -> str:
+        """Where the session's page stays for the browser that opened it."""
+        return f"{self.public_base_url}/pay/{session.session_id}" if self.public_base_url else ""
 
     async def get_session(self, app_id: str, session_id: str) -> Session:
         """The app's session, expired or not."""

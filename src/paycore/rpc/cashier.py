@@ -55,6 +55,8 @@ class CashierService:
     ) -> cashier_pb2.SubmitPaymentResponse:
         session = await _session(call, request.session_id)
         client = client_data(request.client) if request.HasField("client") else session.client
+        if request.returns_to_page:
+            client = {**client, "return_url": call.engine.page_of(session)}
         told = await call.engine.pay(
             call.app_id,
             session.order_id,

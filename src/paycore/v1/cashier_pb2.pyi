@@ -423,6 +423,7 @@ class SubmitPaymentRequest(_message.Message):
     INPUTS_FIELD_NUMBER: _builtins.int
     CLIENT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RETURNS_TO_PAGE_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """Our id of the session; one that is unknown, or not the token's, is SESSION_NOT_FOUND."""
     channel: _builtins.str
@@ -431,6 +432,8 @@ class SubmitPaymentRequest(_message.Message):
     """The method of the chosen option; unknown is METHOD_UNKNOWN, not usable METHOD_UNAVAILABLE."""
     request_id: _builtins.str
     """The idempotency key, 16 to 128 printable ASCII characters without spaces, else BAD_IDEMPOTENCY_KEY."""
+    returns_to_page: _builtins.bool
+    """Whether a channel's page brings the payer back to the session's own page, instead of to the order's return_url."""
     @_builtins.property
     def inputs(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """What the option's required_inputs ask for. A missing one is PAYER_REQUIRED if it names the payer, else INPUT_REQUIRED."""
@@ -448,10 +451,11 @@ class SubmitPaymentRequest(_message.Message):
         inputs: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         client: _common_pb2.ClientContext | None = ...,
         request_id: _builtins.str = ...,
+        returns_to_page: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "client", b"client", "inputs", b"inputs", "method", b"method", "request_id", b"request_id", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "client", b"client", "inputs", b"inputs", "method", b"method", "request_id", b"request_id", "returns_to_page", b"returns_to_page", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

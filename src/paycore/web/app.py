@@ -5,7 +5,7 @@ read comes back as bytes.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,6 +36,8 @@ class Behind:
     figures: Figures
     services: ASGIApp | None = None
     """Every RPC, for browsers; None to serve channels' notices only."""
+    pages: Sequence[BaseRoute] = ()
+    """The hosted cashier."""
 
 
 class TooLarge(Exception):
@@ -83,7 +85,9 @@ def make_app(behind: Behind, *, body_seconds: float = BODY_SECONDS) -> Starlette
     ]
     if behind.services is not None:
         routes.append(Route("/paycore.v1.{service}/{method}", behind.services))
-    return Starlette(routes=routes)
+    app = Starlette(routes=[*routes, *behind.pages])
+    app.router.redirect_slashes = False  # what is not there is not there
+    return app
 
 
 async def _body(request: Request) -> bytes:

@@ -58,7 +58,7 @@ class Assets:
     def __init__(self) -> None:
         self._by_name: dict[str, Asset] = {}
         self._by_source: dict[str, Asset] = {}
-        for source in ("page.js", "page.css"):
+        for source in ("cashier.js", "page.css"):
             self._take(source, files("paycore_bridge").joinpath("cashier", source).read_bytes())
 
     def _take(self, source: str, content: bytes) -> None:
@@ -145,7 +145,7 @@ class CashierPage:
 
     def _sources(self) -> dict[str, str]:
         assets = self._assets()
-        return {"script": assets.url("page.js"), "style": assets.url("page.css")}
+        return {"script": assets.url("cashier.js"), "style": assets.url("page.css")}
 
     def _html(self, page: str, status: int) -> Response:
         policy = _POLICY.format(forms=FORMS if self._is_secure else FORMS_AT_HOME)
@@ -201,6 +201,7 @@ _HEAD: Final = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">
 <meta name="color-scheme" content="light dark">
 <meta name="robots" content="noindex">
+<link rel="icon" href="data:,">
 """
 _SHELL: Final = (
     _HEAD
@@ -209,7 +210,7 @@ _SHELL: Final = (
 <script type="module" src="{script}"></script>
 </head>
 <body>
-<main><paycore-cashier session="{session_id}" lang="{lang}"></paycore-cashier></main>
+<main><paycore-cashier hosted session="{session_id}" lang="{lang}"></paycore-cashier></main>
 <noscript><p>请启用 JavaScript 以完成支付。</p><p>Please enable JavaScript to pay.</p></noscript>
 </body>
 </html>
