@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -15,6 +16,9 @@ BRIDGE = Path(__file__).resolve().parent.parent
 
 
 def generator() -> ModuleType:
+    """The script beside the package, with its neighbours."""
+    if str(BRIDGE) not in sys.path:
+        sys.path.append(str(BRIDGE))
     spec = importlib.util.spec_from_file_location("paycore_bridge_generate", BRIDGE / "generate.py")
     assert spec is not None
     assert spec.loader is not None

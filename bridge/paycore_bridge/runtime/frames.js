@@ -8,7 +8,7 @@
     var origin = options.parent;
     if (!origin || origin === "*" || win.parent === win) return;
     win.addEventListener("message", function (event) {
-      if (event.source !== win.parent || event.origin !== origin || !event.data || !("paycore" in event.data)) return;
+      if (event.source !== win.parent || event.origin !== origin || !event.data || event.data.paycore === undefined) return;
       if (event.ports && event.ports[0]) {
         port = event.ports[0];
         port.onmessage = function (said) { bridge.receive(said.data); };
