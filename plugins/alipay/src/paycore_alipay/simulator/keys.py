@@ -10,6 +10,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+from paycore_alipay.certificates import app_cert_sn, root_cert_sn
+
 _FROM = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 _UNTIL = datetime.datetime(2050, 1, 1, tzinfo=datetime.UTC)
 _Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
@@ -70,6 +72,7 @@ class KeyRing:
     def __init__(self) -> None:
         self._keys: dict[str, rsa.RSAPrivateKey] = {}
         self._certificates: dict[str, str] = {}
+        self._sns: dict[str, str] = {}
 
     def key(self, role: str) -> rsa.RSAPrivateKey:
         """The key of a role."""
@@ -96,3 +99,15 @@ class KeyRing:
                 )
             )
         return self._certificates["roots"]
+
+    def sn(self, role: str) -> str:
+        """The SN of a role's certificate."""
+        if role not in self._sns:
+            self._sns[role] = app_cert_sn(self.certificate(role))
+        return self._sns[role]
+
+    def root_sn(self) -> str:
+        """The SNs of the roots."""
+        if "roots" not in self._sns:
+            self._sns["roots"] = root_cert_sn(self.root_bundle())
+        return self._sns["roots"]

@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from paycore.channel import Forged, Lie, NoticeReply, OutgoingNotice, Reply, Request, TradeSeen
 from paycore_alipay import plans, signing, wire
-from paycore_alipay.certificates import alipay_cert, app_cert_sn, root_cert_sn
 from paycore_alipay.simulator import bills, keys, pages
 from paycore_alipay.simulator.books import DAY, Books, NotPayable, Refund, Refusal, Trade, amount_in
 from paycore_alipay.simulator.faults import BEFORE_EFFECT, Fault, Faults, NoticeFault, RefundEnd
@@ -248,8 +247,8 @@ class AlipaySimulator:
         given = (parameters.get("app_cert_sn", ""), parameters.get("alipay_root_cert_sn", ""))
         if given == ("", "") and merchant.app_id not in self._certified:
             return
-        known = {app_cert_sn(self.ring.certificate(role)) for role in self._app_roles(merchant.app_id)}
-        if given[0] not in known or given[1] != root_cert_sn(self.ring.root_bundle()):
+        known = {self.ring.sn(role) for role in self._app_roles(merchant.app_id)}
+        if given[0] not in known or given[1] != self.ring.root_sn():
             raise Refusal("isv.missing-app-cert-sn", "40002")
 
     # ------------------------------------------------------------------------------------ answering
@@ -291,8 +290,7 @@ class AlipaySimulator:
         text = _text(document)
         around = {"sign": sign(self._alipay_key(merchant), text.encode(wire.CHARSET))}
         if merchant.app_id in self._certified:
-            cert_sn, _ = alipay_cert(self.ring.certificate(_alipay_role(merchant.app_id)))
-            around = {"alipay_cert_sn": cert_sn, **around}
+            around = {"alipay_cert_sn": self.ring.sn(_alipay_role(merchant.app_id)), **around}
         return _reply(_response_key(method), text, around)
 
     def _alipay_key(self, merchant: Merchant) -> RSAPrivateKey:
