@@ -138,6 +138,7 @@ class Killer:
     def __init__(self, place: Place, rng: random.Random) -> None:
         self._place = place
         self._rng = rng
+        self._thawing: list[asyncio.Task[None]] = []
         self._deck = Deck(
             [self._kill_a_server] * 8
             + [self._kill_the_database] * 4
@@ -150,15 +151,18 @@ class Killer:
         while time.monotonic() < until:
             await self._deck.draw()()
             await asyncio.sleep(self._rng.uniform(0.3, 2.0))
+        await asyncio.gather(*self._thawing)
+        self._thawing.clear()
 
     async def _kill_a_server(self) -> None:
-        """Sometimes again while it starts."""
+        """Sometimes again while it starts, and sometimes the other one before it serves again."""
         server = self._rng.choice(self._place.servers)
         await self._strike(server)
         if self._rng.random() < 0.25:
             await asyncio.sleep(self._rng.uniform(0.1, 1.5))
             await self._strike(server)
-        await server.ready()
+        if self._rng.random() < 0.6:
+            await server.ready()
 
     async def _strike(self, server: Kept) -> None:
         server.kill()
@@ -209,7 +213,8 @@ class Killer:
     async def _freeze_a_server(self) -> None:
         """Longer than the lease of what it is doing: others do it meanwhile, and then it wakes."""
         self._place.figures["SIGSTOP past a lease"] += 1
-        await self._rng.choice(self._place.servers).pause(self._rng.uniform(*self._place.freezes_seconds))
+        frozen, seconds = self._rng.choice(self._place.servers), self._rng.uniform(*self._place.freezes_seconds)
+        self._thawing.append(asyncio.create_task(frozen.pause(seconds)))
 
 
 class Weatherman:
