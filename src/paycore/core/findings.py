@@ -3,7 +3,7 @@
 A finding is what the channel *said*, read by the plugin; what it *means* is the core's to decide. Plugins compare nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # ---------------------------------------------------------------------------------------------- what goes along
 
@@ -263,6 +263,13 @@ class AboutRefund:
     amount_minor: int | None = None
     currency: str = ""
     merchant: str = ""
+
+    @property
+    def told(self) -> RefundFinding:
+        """The finding with the amount that stands beside it, so that it is compared wherever the plugin put it."""
+        if isinstance(self.finding, Refunded) and self.finding.amount_minor is None:
+            return replace(self.finding, amount_minor=self.amount_minor)
+        return self.finding
 
 
 About = AboutPayment | AboutRefund

@@ -411,7 +411,7 @@ def foreign_refund_heard(order: Order, payment: Payment, fact: ForeignRefundHear
     ours = order.refund(about.refund_id) if about.refund_id else None
     known = ours or _by_number(order, payment, about.channel_refund_no)
     if known is not None:
-        return refund_heard(order, RefundHeard(known.refund_id, fact.via, about.finding, fact.asked_at), now)
+        return refund_heard(order, RefundHeard(known.refund_id, fact.via, about.told, fact.asked_at), now)
     ended = {Refunded: RefundState.SUCCEEDED, RefundBounced: RefundState.REVERSED}.get(type(about.finding))
     if ended is None or not about.finding.authenticated:
         return order

@@ -28,6 +28,7 @@ from paycore.core.findings import NotSent, Paid, Unknown
 from paycore.core.ids import Prefix, derive_id, is_id
 from paycore.core.order import Anomaly, AnomalyKind, Order, Payment
 from paycore.core.refusals import Reason, Refused
+from paycore.core.terms import Price
 from paycore.engine import witness
 from paycore.engine.accounts import AccountUnusableNow, OpenAccount
 from paycore.engine.converse import STEP_SECONDS, Talk
@@ -126,6 +127,9 @@ class Notices:
                     account, AnomalyKind.WRONG_ACCOUNT, about, digest, "It names another merchant's money."
                 )
                 is_ours = False
+            elif _is_in_other_money(subject, about):
+                detail = "It names another currency than the payment's."
+                await self._orphan(account, AnomalyKind.ORPHAN_NOTICE, about, digest, detail)
             else:
                 is_ours = await self._tell_notice(account, subject, about, notice.notice_id, digest) and is_ours
         return notice.acknowledge if is_ours else _refusal(account, NoticeCase.WRONG_ACCOUNT)
@@ -245,7 +249,7 @@ class Notices:
         is_elsewhere = False
         subjects = await self._subjects(account, confirmed.findings)
         for about, subject in zip(confirmed.findings, subjects, strict=True):
-            if subject is None or not _is_of(account, subject, about):
+            if subject is None or not _is_of(account, subject, about) or _is_in_other_money(subject, about):
                 raise _mismatch("The evidence belongs to no payment of this account.")
             is_here = wanted_order in ("", subject.order.order_id)
             heard = await self._tell(subject, about, Via.CONFIRM, self._desk.clock.now(), request if is_here else None)
@@ -353,12 +357,20 @@ def _is_of(account: OpenAccount, subject: Subject, about: About) -> bool:
     return not (isinstance(about, AboutRefund) and about.merchant and about.merchant != payment.merchant)
 
 
+def _is_in_other_money(subject: Subject, about: About) -> bool:
+    """Whether a refund is told in a currency that its payment was not paid in; a store's payment has none before it is paid."""
+    payment = subject.payment
+    exact = payment.currency if payment.terms.price is Price.EXACT else ""
+    known = payment.captured_currency or exact
+    return isinstance(about, AboutRefund) and bool(about.currency and known) and about.currency != known
+
+
 def _fact(subject: Subject, about: About, via: Via, asked_at: int | None) -> Fact:
     payment_id = subject.payment.payment_id
     if isinstance(about, AboutPayment):
         return PaymentHeard(payment_id, via, about.finding, asked_at)
     if subject.refund_id is not None:
-        return RefundHeard(subject.refund_id, via, about.finding, asked_at)
+        return RefundHeard(subject.refund_id, via, about.told, asked_at)
     return ForeignRefundHeard(payment_id, about, via, asked_at)
 
 
