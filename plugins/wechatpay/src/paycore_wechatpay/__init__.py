@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from paycore.channel import ChannelKind, hookimpl
 from paycore_wechatpay.channel import WechatPayChannel
 from paycore_wechatpay.kind import WECHATPAY
-from paycore_wechatpay.plans import RESULT_CODES, STEP_SCHEMAS, outcome_of
+from paycore_wechatpay.plans import BRIDGE, STEP_SCHEMAS, outcome_of
 from paycore_wechatpay.simulator import WechatPaySimulator
 
 __all__ = [
-    "RESULT_CODES",
+    "BRIDGE",
     "STEP_SCHEMAS",
     "WECHATPAY",
     "WechatPayChannel",

@@ -19,12 +19,12 @@ from paycore_wechatpay.bills import FUND_FLOW, TRADE
 from paycore_wechatpay.channel import WechatPayChannel
 from paycore_wechatpay.keys import BOTH, CERTIFICATES, GATEWAY, PUBLIC_KEY
 from paycore_wechatpay.notices import refusal
+from paycore_wechatpay.plans import BRIDGE
 from paycore_wechatpay.simulator import WechatPaySimulator
 
 DAY = 24 * 3600
 _LIMITS = {"CNY": Limit(1, 10_000_000_000)}
 """From one fen; the API names no upper bound, and a merchant's own is lower."""
-_ORDER_EXPIRY = {"expiry_min_seconds": 60, "expiry_max_seconds": 7 * DAY}
 _OPENID = Input(
     "openid", Text("付款人在该应用下的 openid", "The payer's openid under the app id"), r"[0-9A-Za-z_-]{1,128}"
 )
@@ -40,7 +40,7 @@ _METHODS = (
         faces=("android", "ios", "harmony"),
         targets=("android", "ios", "harmony"),
         needs_app="wechat",
-        **_ORDER_EXPIRY,
+        expiry_max_seconds=7 * DAY,
     ),
     Method(
         name="jsapi",
@@ -50,7 +50,7 @@ _METHODS = (
         limits=_LIMITS,
         faces=("in_wallet",),
         inputs=(_OPENID,),
-        **_ORDER_EXPIRY,
+        expiry_max_seconds=7 * DAY,
     ),
     Method(
         name="mini_program",
@@ -60,7 +60,7 @@ _METHODS = (
         limits=_LIMITS,
         faces=("mini_program",),
         inputs=(_OPENID,),
-        **_ORDER_EXPIRY,
+        expiry_max_seconds=7 * DAY,
     ),
     Method(
         name="h5",
@@ -70,7 +70,7 @@ _METHODS = (
         limits=_LIMITS,
         faces=("h5",),
         needs_app="wechat",
-        **_ORDER_EXPIRY,
+        expiry_max_seconds=7 * DAY,
     ),
     Method(
         name="native",
@@ -78,7 +78,7 @@ _METHODS = (
         title=Text("微信扫码支付", "WeChat Pay by QR code"),
         step_kinds=("qr",),
         limits=_LIMITS,
-        **_ORDER_EXPIRY,
+        expiry_max_seconds=7 * DAY,
     ),
     Method(
         name="codepay",
@@ -180,6 +180,7 @@ WECHATPAY = ChannelKind(
     environments=(Environment.PRODUCTION, Environment.SANDBOX),
     refund_window_seconds=365 * DAY,
     refund_count=50,
+    refund_interval_seconds=60,
     notice_window_seconds=300,
     statements=(
         StatementKind(TRADE, Text("交易账单", "Trade bill")),
@@ -188,8 +189,9 @@ WECHATPAY = ChannelKind(
     refresh_seconds=3600,
     version="0.1.0",
     simulator=WechatPaySimulator,
+    bridge=BRIDGE,
 )
 """WeChat Pay has no sandbox of APIv3; the environment is there for the simulator.
 
-Sources: "Apply for a refund" (one year, 50 refunds of an order), "Receiving notices" (five minutes).
+Sources: "Apply for a refund" (one year, 50 refunds of an order, a minute between two), "Receiving notices" (five minutes).
 """

@@ -13,17 +13,19 @@ from urllib.parse import quote
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from paycore_bridge import (
+    ChannelBridge,
     ClientOutcome,
     JsapiCall,
+    Meaning,
     MiniProgramCall,
     Plan,
     Qr,
     Redirect,
+    ResultTable,
     SdkCall,
     Step,
     StepKind,
     StepSchema,
-    StepSchemas,
     Target,
 )
 from paycore_wechatpay import signing
@@ -93,51 +95,62 @@ _MINI = {
 }
 _RENAMED = {"timestamp": _SECONDS, **{name: schema for name, schema in _MINI.items() if name != "timeStamp"}}
 
-STEP_SCHEMAS = StepSchemas.of(
-    [
-        StepSchema(StepKind.SDK, SDK, _CAMEL, Target.ANDROID),
-        StepSchema(StepKind.SDK, SDK, _CAMEL, Target.HARMONY),
-        StepSchema(StepKind.SDK, SDK, _IOS, Target.IOS),
-        StepSchema(StepKind.JSAPI, BROWSER_BRIDGE, _exactly(appId=_APP_ID, **_MINI)),
-        StepSchema(StepKind.JSAPI, JWEIXIN, _exactly(**_RENAMED)),
-        StepSchema(StepKind.MINI_PROGRAM, HOST, _exactly(**_MINI)),
-    ]
+_SCHEMAS = (
+    StepSchema(StepKind.SDK, SDK, _CAMEL, Target.ANDROID),
+    StepSchema(StepKind.SDK, SDK, _CAMEL, Target.HARMONY),
+    StepSchema(StepKind.SDK, SDK, _IOS, Target.IOS),
+    StepSchema(StepKind.JSAPI, BROWSER_BRIDGE, _exactly(appId=_APP_ID, **_MINI)),
+    StepSchema(StepKind.JSAPI, JWEIXIN, _exactly(**_RENAMED)),
+    StepSchema(StepKind.MINI_PROGRAM, HOST, _exactly(**_MINI)),
 )
 """What WeChat takes on each target. On iOS the app id goes into openID and the time is a number; jweixin wants `timestamp`."""
 
 
 # ---------------------------------------------------------------------------------------------- outcomes
 
-RESULT_CODES: dict[str, ClientOutcome] = {
+SDK_CODES: dict[str, ClientOutcome | Meaning] = {
     "0": ClientOutcome.SUCCESS_CLAIMED,
-    "-1": ClientOutcome.FAILED,
-    "-2": ClientOutcome.CANCELLED,
-    "-3": ClientOutcome.FAILED,
-    "-4": ClientOutcome.FAILED,
-    "-5": ClientOutcome.NOT_INSTALLED,
-    "-6": ClientOutcome.FAILED,
-    **{
-        f"{call}:{word}": outcome
-        for call in ("get_brand_wcpay_request", "chooseWXPay", "requestPayment")
-        for word, outcome in (
-            ("ok", ClientOutcome.SUCCESS_CLAIMED),
-            ("cancel", ClientOutcome.CANCELLED),
-            ("fail cancel", ClientOutcome.CANCELLED),
-            ("fail", ClientOutcome.FAILED),
-        )
-    },
+    "-1": Meaning(ClientOutcome.FAILED, "signature_or_registration"),
+    "-2": Meaning(ClientOutcome.CANCELLED, "user"),
+    "-3": Meaning(ClientOutcome.FAILED, "launch"),
+    "-4": Meaning(ClientOutcome.FAILED, "denied"),
+    "-5": Meaning(ClientOutcome.NOT_INSTALLED, "too_old"),
+    "-6": Meaning(ClientOutcome.FAILED, "banned"),
 }
-"""The Open SDK's errCode as text, and the err_msg or errMsg of the browser and of mini programs."""
+"""The Open SDK's errCode. Source: "Call up payment in the app", and the SDK's own list."""
 
-_FAILS = tuple(code for code, outcome in RESULT_CODES.items() if code.endswith(":fail"))
+
+def _words(kind: StepKind, surface: str, call: str) -> ResultTable:
+    """What a script is told: the call's name, a colon, a word, and for a failure the reason after it."""
+    cancelled = Meaning(ClientOutcome.CANCELLED, "user")
+    exact: dict[str, ClientOutcome | Meaning] = {
+        f"{call}:ok": ClientOutcome.SUCCESS_CLAIMED,
+        f"{call}:cancel": cancelled,
+        f"{call}:fail cancel": cancelled,
+    }
+    return ResultTable.of(kind, surface, exact, containing={f"{call}:fail": ClientOutcome.FAILED})
+
+
+BRIDGE = ChannelBridge.of(
+    "wechatpay",
+    schemas=_SCHEMAS,
+    results=[
+        ResultTable.of(StepKind.SDK, SDK, SDK_CODES),
+        _words(StepKind.JSAPI, BROWSER_BRIDGE, "get_brand_wcpay_request"),
+        _words(StepKind.JSAPI, JWEIXIN, "chooseWXPay"),
+        _words(StepKind.MINI_PROGRAM, HOST, "requestPayment"),
+    ],
+    opens=["weixin"],
+)
+"""What the bridge is told of WeChat Pay. Every code that no table lists is UNKNOWN, never a success."""
+
+STEP_SCHEMAS = BRIDGE.schemas
 
 
 def outcome_of(code: str) -> ClientOutcome:
-    """What a raw code claims. Every code that is not listed is UNKNOWN, never a success; a failure may say why after it."""
-    known = RESULT_CODES.get(code)
-    if known is not None:
-        return known
-    return ClientOutcome.FAILED if code.startswith(_FAILS) else ClientOutcome.UNKNOWN
+    """What a raw code claims, whichever surface said it: the surfaces share no code."""
+    claims = (table.read(code).outcome for table in BRIDGE.results)
+    return next((claim for claim in claims if claim is not ClientOutcome.UNKNOWN), ClientOutcome.UNKNOWN)
 
 
 # ---------------------------------------------------------------------------------------------- plans
@@ -195,8 +208,8 @@ def jsapi_plan(prepaid: Prepaid) -> Plan:
     renamed = {"timestamp": prepaid.timestamp, **{name: one for name, one in arguments.items() if name != "timeStamp"}}
     own = JsapiCall(BROWSER_BRIDGE, "getBrandWCPayRequest", {"appId": prepaid.appid, **arguments})
     return Plan.of(
-        Step.of(own, target=Target.WEBVIEW, requires=["wechat.browser"]),
-        Step.of(JsapiCall(JWEIXIN, "chooseWXPay", renamed), target=Target.WEBVIEW, requires=["wechat.jweixin"]),
+        Step.of(own, target=Target.WEBVIEW),
+        Step.of(JsapiCall(JWEIXIN, "chooseWXPay", renamed), target=Target.WEBVIEW),
         expires_at=prepaid.usable_until,
     )
 
@@ -229,4 +242,7 @@ def h5_plan(h5_url: str, *, return_url: str, referer: str, now: int, expires_at:
     joined = "&" if "?" in h5_url else "?"
     url = f"{h5_url}{joined}redirect_url={quote(return_url, safe='')}" if return_url else h5_url
     until = min(now + H5_LIFETIME, expires_at)
-    return Plan.of(Step.of(Redirect(url, referer=referer or None), requires=["browser"]), expires_at=until)
+    return Plan.of(
+        Step.of(Redirect(url, referer=referer or None), target=Target.MOBILE_WEB, requires=["browser"]),
+        expires_at=until,
+    )
