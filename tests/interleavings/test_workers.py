@@ -82,7 +82,7 @@ def claims_wrong(loom: Loom, played: Played) -> list[str]:
     return wrong + (["deadlock"] if played.deadlocks else [])
 
 
-LISTS = {("list", "list")}
+LISTS: set[tuple[str, ...]] = {("list", "list")}
 
 
 def test_no_order_of_two_claims_gives_a_task_to_both(loom: Loom) -> None:

@@ -77,6 +77,11 @@ class Player:
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether it stood in front of somebody's lock when it was last looked at."""
+        return self.state is _State.BLOCKED
+
     def _play(self) -> None:
         _here.player = self
         try:
@@ -276,16 +281,15 @@ class Loom:
         player = players[chosen]
         played.choices += (chosen,)
         played.options += (ready,)
+        held_up = [other for other in players.values() if other.is_blocked]
         step = player.go_on()
         player.settle(self._is_blocked)
-        blocked = player.state is _State.BLOCKED
-        played.trace.append(f"{chosen}: {step}{' ... is blocked' if blocked else ''}")
+        played.trace.append(f"{chosen}: {step}{' ... is blocked' if player.is_blocked else ''}")
         if step in ENDS:
-            for other in players.values():
-                if other.state is _State.BLOCKED:
-                    other.settle(self._is_blocked)
-                    if other.state is not _State.BLOCKED:
-                        played.trace.append(f"{other.name}: ... goes on")
+            for other in held_up:
+                other.settle(self._is_blocked)
+                if not other.is_blocked:
+                    played.trace.append(f"{other.name}: ... goes on")
 
     def _await_victim(self, players: list[Player], played: Played) -> None:
         """Everybody waits for everybody: PostgreSQL will end one of them."""
@@ -294,10 +298,10 @@ class Loom:
         until = time.monotonic() + STUCK_SECONDS
         while time.monotonic() < until:
             for player in players:
-                if player.state is _State.BLOCKED:
+                if player.is_blocked:
                     player.settle(self._is_blocked)
-                    if player.state is not _State.BLOCKED:
-                        return
+                if player.state is _State.WAITS:
+                    return
         raise Stuck("nobody goes on:\n" + "\n".join(played.trace))
 
 

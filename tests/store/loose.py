@@ -119,4 +119,4 @@ def _loosen_sqlite(path: str) -> None:
 
 def _do(connection: psycopg.Connection | sqlite3.Connection, statements: Iterable[str]) -> None:
     for statement in statements:
-        connection.execute(statement)  # type: ignore[arg-type]
+        connection.execute(statement)

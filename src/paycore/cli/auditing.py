@@ -16,7 +16,7 @@ from paycore.cli.screen import Screen, clean, instant
 
 if TYPE_CHECKING:
     from paycore.store import Store
-    from paycore.store.audit import Violation
+    from paycore.store.rules import Violation
 
 Progress = Callable[[int, int], None]
 
