@@ -47,6 +47,10 @@ class Bell:
         self._is_rung = False
 
 
+Bells = dict[Bell, None]
+"""Bells in the order in which they were hung: who has waited longest is rung first, in every run alike."""
+
+
 def ring_in_turn(bells: Sequence[Bell], begin: int = 0) -> None:
     """Ring them all, a few in each turn of the loop, so that whatever else waits has its turn between them."""
     end = begin + AT_ONCE
@@ -62,7 +66,7 @@ class Wheel:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._seconds: list[int] = []
-        self._bells: dict[int, set[Bell]] = {}
+        self._bells: dict[int, Bells] = {}
         self._wake = asyncio.Event()
         self._turning: asyncio.Task[None] | None = None
 
@@ -80,17 +84,17 @@ class Wheel:
     def unset(self, bell: Bell) -> None:
         """Not to be rung any more."""
         if bell.due_at is not None:
-            self._bells.get(_second(bell.due_at), set()).discard(bell)
+            self._bells.get(_second(bell.due_at), {}).pop(bell, None)
             bell.due_at = None
 
     def _put(self, bell: Bell, second: int) -> None:
         bells = self._bells.get(second)
         if bells is None:
-            bells = self._bells[second] = set()
+            bells = self._bells[second] = {}
             heappush(self._seconds, second)
             if self._seconds[0] == second:
                 self._wake.set()
-        bells.add(bell)
+        bells[bell] = None
 
     async def _turn(self) -> None:
         while self._seconds:

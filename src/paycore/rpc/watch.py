@@ -18,7 +18,7 @@ from paycore.core.events import Event
 from paycore.core.order import Order, OrderState
 from paycore.core.refusals import Reason, Refused
 from paycore.engine.hub import Hub
-from paycore.rpc.bells import SECOND, Bell, Wheel, ring_in_turn
+from paycore.rpc.bells import SECOND, Bell, Bells, Wheel, ring_in_turn
 from paycore.rpc.pipeline import Call
 from paycore.rpc.translate import event_message, instant, order_message, refund_message
 from paycore.v1 import cashier_pb2, common_pb2, order_pb2, refund_pb2
@@ -67,7 +67,7 @@ class Topic:
         self.order_id = order_id
         self.streams = 0
         self.version = 0
-        self.bells: set[Bell] = set()
+        self.bells: Bells = {}
         self._engine = engine
         self._order: Order | None = None
         self._snapshot: Shared | None = None
@@ -163,7 +163,7 @@ class Source(Protocol):
     position: int
 
     @property
-    def bells(self) -> set[Bell]:
+    def bells(self) -> Bells:
         """Whom to wake when there may be news."""
 
     async def news(self) -> Iterable[Told]:
@@ -188,7 +188,7 @@ class OfOrder:
         self.position = order.version if resume_after is None else resume_after
 
     @property
-    def bells(self) -> set[Bell]:
+    def bells(self) -> Bells:
         return self._topic.bells
 
     def heartbeat(self, beat: common_pb2.Heartbeat) -> Message:
@@ -315,7 +315,7 @@ class FeedSource:
 
     def __init__(self, hub: Hub, app_id: str) -> None:
         self.position = 0
-        self.bells: set[Bell] = set()
+        self.bells: Bells = {}
         self._hub = hub
         self._app_id = app_id
         self._has_grown = True
@@ -428,7 +428,7 @@ class Watches:
         self.engine = engine
         self._wheel = Wheel(engine.clock)
         self._topics: dict[str, tuple[Topic, Callable[[], None]]] = {}
-        self._open: set[Bell] = set()
+        self._open: Bells = {}
         self._drains: dict[asyncio.Event, asyncio.Task[None]] = {}
 
     async def stop(self) -> None:
@@ -482,13 +482,12 @@ class Watches:
         """Have the bell rung for news, for its time, and when the house closes."""
         if drain not in self._drains:
             self._drains[drain] = asyncio.get_running_loop().create_task(self._ring_at(drain))
-        self._open.add(bell)
-        source.bells.add(bell)
+        self._open[bell] = source.bells[bell] = None
         try:
             yield
         finally:
-            source.bells.discard(bell)
-            self._open.discard(bell)
+            source.bells.pop(bell, None)
+            self._open.pop(bell, None)
             self._wheel.unset(bell)
 
     async def _ring_at(self, drain: asyncio.Event) -> None:
