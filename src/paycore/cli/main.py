@@ -17,6 +17,7 @@ from paycore.cli import (
     anomalies,
     apps,
     auditing,
+    bridge,
     calling,
     channels,
     demo,
@@ -69,6 +70,7 @@ app.add_typer(apps.app, name="apps")
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(master.app, name="master-key")
 app.add_typer(channels.app, name="channels")
+app.add_typer(bridge.app, name="bridge")
 app.add_typer(orders.app, name="orders")
 app.add_typer(anomalies.app, name="anomalies")
 
