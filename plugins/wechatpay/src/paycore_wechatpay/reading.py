@@ -221,4 +221,7 @@ def refused(answer: Answer, table: Mapping[str, Finding]) -> Finding | Unknown:
     found = table.get(answer.code)
     if found is None:
         return Unknown(f"WeChat Pay answered {answer.status} {answer.code}", authenticated=answer.is_signed)
+    if isinstance(found, Declined | RefundRefused | RefundShort):
+        said = str(answer.document.get("code") or answer.code)[:64]
+        found = replace(found, failure=replace(found.failure, channel_code=said))
     return replace(found, authenticated=answer.is_signed)
