@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +198,7 @@ def _der(signature: str) -> str:
 
 def _signatures() -> Iterator[dict[str, Any]]:
     """Signatures whose halves begin with zero bytes: where a conversion to or from DER goes wrong first."""
-    wanted = {"r begins with a zero byte": lambda raw: raw[0] == 0, "s begins with a zero byte": lambda raw: raw[32] == 0,
+    wanted: dict[str, Callable[[bytes], bool]] = {"r begins with a zero byte": lambda raw: raw[0] == 0, "s begins with a zero byte": lambda raw: raw[32] == 0,
               "r has its highest bit set": lambda raw: raw[0] >= 0x80, "s has its highest bit set": lambda raw: raw[32] >= 0x80}  # fmt: skip
     for name, fits in wanted.items():
         number = next(number for number in range(10_000) if fits(KEY.sign(f"message {number}".encode())))

@@ -14,7 +14,7 @@ from paycore_bridge import jws
 from paycore_bridge.canonical import BadJson, canonical_json, parse_json
 from paycore_bridge.contract import MAX_ENVELOPE, VERSION, ErrorCode, check_of
 from paycore_bridge.declaration import ChannelBridge
-from paycore_bridge.keys import KeySet, SigningKey
+from paycore_bridge.keys import KeySet, SigningKey, from_base64url
 from paycore_bridge.steps import BadStep, Plan, Target
 
 TYPE = "paycore-plan+jws"
@@ -173,7 +173,7 @@ def peek(text: str) -> dict[str, Any]:
     parts = text.split(".")
     if len(parts) != 3:
         raise BadEnvelope("not three parts")
-    plain = parse_json(jws.from_base64url(parts[1]).decode("utf-8"))
+    plain = parse_json(from_base64url(parts[1]).decode("utf-8"))
     if not isinstance(plain, dict):
         raise BadEnvelope("the claims are not an object")
     return plain

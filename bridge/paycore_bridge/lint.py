@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import parse_qsl
 
 from paycore_bridge import contract, surfaces
@@ -632,7 +632,7 @@ def _over(where: str, value: Any, desk: _Desk) -> Iterator[Finding]:
         yield Finding(where, "is over", "no shell starts it any more; ask the server for a new plan")
 
 
-def _is_whole(value: Any) -> bool:
+def _is_whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 

@@ -121,7 +121,8 @@ def test_a_key_survives_its_text_and_prints_no_secret() -> None:
 
 
 def jwk(**changed: object) -> dict[str, object]:
-    return json.loads(KEY.secret_text()) | changed
+    plain: dict[str, object] = json.loads(KEY.secret_text())
+    return plain | changed
 
 
 @pytest.mark.parametrize(
