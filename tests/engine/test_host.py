@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from paycore.channel import AfterUnknown, ChannelVerb, Limit, NoticeReply, Operation, Setting, Text
+from paycore.engine import host as host_module
 from paycore.engine.host import (
     CRASHES,
     QUARANTINE,
@@ -38,7 +39,28 @@ PLUGINS = {
     "fails_to_import": "import a_module_that_is_not_there",
     "syntax": "def paycore_channels(:",
     "leaves": "import sys; sys.exit(3)",
+    "interrupts": "raise KeyboardInterrupt",
+    "odd": """
+        class Odd(BaseException):
+            pass
+
+        raise Odd
+    """,
     "no_hook": "x = 1",
+    "hangs": """
+        import time
+
+        time.sleep(3)
+    """,
+    "hangs_when_asked": """
+        import time
+        from paycore.channel import hookimpl
+
+        @hookimpl
+        def paycore_channels():
+            time.sleep(3)
+            return []
+    """,
     "misspelt": """
         from paycore.channel import hookimpl
 
@@ -107,6 +129,10 @@ def points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         ("fails_to_import", "It could not be loaded: ModuleNotFoundError."),
         ("syntax", "It could not be loaded: SyntaxError."),
         ("leaves", "It could not be loaded: SystemExit."),
+        ("interrupts", "It could not be loaded: KeyboardInterrupt."),
+        ("odd", "It could not be loaded: Odd."),
+        ("hangs", "It could not be loaded in 0.5 s."),
+        ("hangs_when_asked", "It could not be loaded in 0.5 s."),
         ("no_hook", "It has no hook paycore_channels."),
         ("misspelt", "It implements a hook that paycore does not have."),
         ("raises", "It could not be loaded: RuntimeError."),
@@ -117,8 +143,10 @@ def points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     ],
 )
 def test_a_broken_plugin_is_reported_and_the_others_are_loaded(
-    points: Callable[..., list[EntryPoint]], broken: str, problem: str
+    points: Callable[..., list[EntryPoint]], broken: str, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if "hangs" in broken:
+        monkeypatch.setattr(host_module, "LOAD_SECONDS", 0.5)
     host = Host.load(entry_points=points("good", broken, "good_too"))
     assert set(host.kinds) == {"good", "good_too"}
     report = next(one for one in host.reports if one.plugin == broken)
@@ -156,6 +184,15 @@ def test_the_sandbox_is_found_by_its_entry_point() -> None:
     report = next(one for one in host.reports if one.plugin == "sandbox")
     assert (report.distribution, report.channels, report.problem) == ("paycore-sandbox", ("sandbox",), "")
     assert "sandbox" in host.simulators()
+
+
+def test_a_simulator_that_cannot_be_made_is_left_out() -> None:
+    def broken() -> Any:
+        raise KeyError("canary")
+
+    kinds = Host.load(required=["sandbox"]).kinds
+    host = Host([replace(kinds["sandbox"], name="sandbox_too", simulator=broken), kinds["sandbox"]])
+    assert host.simulators().keys() == {"sandbox"}
 
 
 # ---------------------------------------------------------------------------------------------- looking over

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,7 +24,7 @@ from paycore.channel import (
     StorePurchase,
 )
 from paycore.core.order import AnomalyKind, LineItem, Order, OrderState, Payment, PaymentState, RefundState
-from paycore.core.refusals import Reason
+from paycore.core.refusals import Reason, Refused
 from paycore.engine.asking import token_of
 from paycore.store import Store
 from tests.engine.channels import ACK, METHODS, REFUSALS, ScriptedChannel, says, waiting
@@ -77,10 +78,8 @@ async def by_evidence(at: Shop, lie: Paid) -> None:
     assert payment is not None
     at.channel.confirm_ = says(Confirmed((AboutPayment(lie, payment_id=payment.payment_id),)), asks=0)
     confirm = at.world.engine.confirm(at.world.app_id, "scripted", "evidence", payment_id=payment.payment_id)
-    try:
+    with contextlib.suppress(Refused):  # an answer to the client; what counts is the order
         await confirm
-    except Exception as refused:
-        assert type(refused).__name__ == "Refused"
 
 
 DOORS: list[Callable[[Shop, Paid], Awaitable[None]]] = [by_prepare, by_query, by_notice, by_evidence]

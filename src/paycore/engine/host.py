@@ -29,13 +29,15 @@ from paycore.channel import spec as channel_spec
 from paycore.core.money import CURRENCY_EXPONENTS
 from paycore.core.terms import SECOND
 from paycore.engine.soundness import Unsound, check_reply
-from paycore.engine.workshop import ThreadWorkshop, Workshop
+from paycore.engine.workshop import Stuck, ThreadWorkshop, Workshop, within
 
 log = logging.getLogger("paycore.engine.host")
 
 SCENES = frozenset({"app", "qr", "redirect", "form", "jsapi", "mini_program", "barcode", "store"})
 CRASHES = 5
 """How many crashes in a row put a kind into quarantine."""
+LOAD_SECONDS = 20.0
+"""How long a plugin may take to be imported and to describe itself."""
 QUARANTINE = 60 * SECOND
 """How long it then takes no new payments."""
 LEAST_REFRESH_SECONDS = 60
@@ -123,11 +125,13 @@ class Host:
 
     def _load(self, point: metadata.EntryPoint) -> PluginReport:
         try:
-            kinds = _describe(point)
+            kinds = within(LOAD_SECONDS, lambda: _describe(point))
             fresh = [kind for kind in kinds if self._take(kind, kinds)]
         except BadKind as error:
             problem = str(error)
-        except (Exception, SystemExit) as error:  # a stranger's module may raise anything at all
+        except Stuck:
+            problem = f"It could not be loaded in {LOAD_SECONDS:g} s."
+        except Exception as error:
             problem = f"It could not be loaded: {type(error).__name__}."
             log.warning("plugin %s could not be loaded", point.name, exc_info=True)
         else:
@@ -167,8 +171,15 @@ class Host:
         return self._workshops[channel]
 
     def simulators(self) -> Mapping[str, Simulator]:
-        """A fresh simulator of every channel that ships one."""
-        return {name: kind.simulator() for name, kind in self.kinds.items() if kind.simulator is not None}
+        """A fresh simulator of every channel that ships one that can be made."""
+        made: dict[str, Simulator] = {}
+        for name, kind in self.kinds.items():
+            try:
+                if kind.simulator is not None:
+                    made[name] = kind.simulator()
+            except Exception as error:  # noqa: BLE001 - the others play without it
+                log.warning("the simulator of channel %s cannot be made: %s", name, type(error).__name__)
+        return made
 
     # ------------------------------------------------------------------------------------ conduct
 

@@ -17,11 +17,18 @@ class Stuck(Exception):
     """The plugin's code did not come back in time, or every thread of it is still stuck from before."""
 
 
+class Escaped(Exception):
+    """What a plugin raised is no Exception: left alone it would end the process, or cancel whoever waits."""
+
+
 class Workshop(Protocol):
     """Runs short pieces of a plugin's code."""
 
     async def run(self, work: Callable[[], T], *, seconds: float) -> T:
-        """Do this piece of work and return what it returns. Raises what it raises, or Stuck after so many seconds."""
+        """Do this piece of work and return what it returns. Raises what it raises, or Stuck after so many seconds.
+
+        SystemExit and its like become Escaped under their own names.
+        """
 
 
 class InlineWorkshop:
@@ -29,7 +36,12 @@ class InlineWorkshop:
 
     async def run(self, work: Callable[[], T], *, seconds: float) -> T:
         """Do it now. Nothing limits the time it takes."""
-        return work()
+        try:
+            return work()
+        except KeyboardInterrupt:
+            raise  # somebody wants this process to end
+        except BaseException as error:
+            raise _contained(error) from error
 
 
 class ThreadWorkshop:
@@ -49,11 +61,13 @@ class ThreadWorkshop:
         answer: asyncio.Future[T] = loop.create_future()
 
         def job() -> None:
+            if answer.cancelled():
+                return  # whoever wanted it has given up; the next one's turn comes sooner
             outcome: T | BaseException
             try:
                 outcome, failed = work(), False
             except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-                outcome, failed = error, True
+                outcome, failed = _contained(error), True
             try:
                 loop.call_soon_threadsafe(_settle, answer, outcome, failed)
             except RuntimeError:
@@ -90,6 +104,34 @@ class ThreadWorkshop:
             job()
             with self._lock:
                 self._busy -= 1
+
+
+def within(seconds: float, work: Callable[[], T]) -> T:
+    """Do work that may never end, in a thread that is left behind then. Raises what it raises, or Stuck."""
+    done: queue.SimpleQueue[tuple[T | None, Exception | None]] = queue.SimpleQueue()
+
+    def job() -> None:
+        try:
+            done.put((work(), None))
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            done.put((None, _contained(error)))
+
+    threading.Thread(target=job, name="plugin-loading", daemon=True).start()
+    try:
+        answer, error = done.get(timeout=seconds)
+    except queue.Empty:
+        raise Stuck(f"it did not come back in {seconds:g} s") from None
+    if error is not None:
+        raise error
+    return answer  # type: ignore[return-value]
+
+
+def _contained(error: BaseException) -> Exception:
+    """The error itself, or one of its name that `except Exception` catches."""
+    if isinstance(error, Exception):
+        return error
+    escaped: Exception = type(type(error).__name__, (Escaped,), {})()
+    return escaped
 
 
 def _settle(answer: "asyncio.Future[T]", outcome: T | BaseException, failed: bool) -> None:
