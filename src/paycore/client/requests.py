@@ -191,6 +191,7 @@ def submit_payment(
     method: str,
     inputs: Mapping[str, str] | None = None,
     client: common_pb2.ClientContext | None = None,
+    returns_to_page: bool = False,
     request_id: str | None = None,
 ) -> cashier_pb2.SubmitPaymentRequest:
     """Begin a payment by the method that the payer chose."""
@@ -200,6 +201,7 @@ def submit_payment(
         method=method,
         inputs=inputs,
         client=client,
+        returns_to_page=returns_to_page,
         request_id=_key(request_id),
     )
 

@@ -24,19 +24,28 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the database and the server's log where they are.")
     ] = False,
+    cashier: Annotated[
+        bool,
+        typer.Option("--open", help="Instead open a cashier in the browser, and pay by hand at simulated wallets."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Watch orders being paid, closed and refunded: a server, a simulated channel and a client on this machine.
 
     Nothing is needed but this program: a fresh SQLite file in a temporary folder, no network, no money. Every step is checked; the
-    exit code is 0 only if all of it went as it should.
+    exit code is 0 only if all of it went as it should. With --open you are the payer: the shop stays open until the order is over.
     """
     from paycore.cli.demo.narrator import Narrator
 
     narrator = Narrator(Screen(json))
     folder = Path(tempfile.mkdtemp(prefix="paycore-demo-"))
     try:
-        _play(narrator, folder)
+        if cashier:
+            from paycore.cli.demo.till import keep_open
+
+            keep_open(narrator, folder, may_open=narrator.screen.is_terminal)
+        else:
+            _play(narrator, folder)
     finally:
         if keep:
             narrator.screen.note(f"kept in {folder}")
