@@ -3,7 +3,7 @@
   "use strict";
   var bridge = win.PayCoreBridge;
   var WEB = /^(https:\/\/[^\/?#@\\]+([\/?#]|$)|http:\/\/(localhost|127\.0\.0\.1)(:\d+)?([\/?#]|$))/;
-  var NEVER = /^(javascript|data|file|blob|about|filesystem|content|intent|view-source):/i;
+  var NEVER = /^(https?|javascript|data|file|blob|about|filesystem|content|intent|view-source):/i;
 
   function bytes(text) {
     return win.atob(text.replace(/-/g, "+").replace(/_/g, "/"));

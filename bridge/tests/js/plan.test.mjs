@@ -91,6 +91,9 @@ test("no address runs a script, and only declared apps are opened", async () => 
     const what = { ...plan(step("link", { url }), step("redirect", { url }), step("form", { url, fields: [] }), QR), opens: ["alipays"] };
     const end = await run(page, what, { draw: () => {} });
     assert.deepEqual([end.step, page.visited, page.forms], [3, [], []], url);
+    const free = new Page({ scripts: ALL });
+    const anyApp = await run(free, plan(step("link", { url }), QR), { draw: () => {} });
+    assert.deepEqual([anyApp.step, free.visited], [1, url === "evil://x" ? [url] : []], url);
   }
 });
 

@@ -247,3 +247,60 @@ test("store purchases are listed and finished", async () => {
   assert.deepEqual([Array.from(await finish(page, page.bridge.unfinished())), shell.finished], [[], ["t1"]]);
   assert.equal(await finish(page, page.bridge.close("pa_1")), true);
 });
+
+test("a message that the frame queue lost is asked again under its id, and the SDK starts once", async () => {
+  for (const name of ["jsbridge1", "jsbridge2", "uri_scheme"]) {
+    const shell = new Shell({ clock: clockOf() });
+    const { page } = await connected(name, shell);
+    const whole = shell.handle.bind(shell);
+    let lost = 0;
+    shell.handle = (text, given) => (lost++ === 0 ? new Promise(() => {}) : whole(text, given));
+    assert.equal((await finish(page, page.bridge.pay(ANDROID.envelope))).outcome, "success_claimed", name);
+    assert.deepEqual([lost, shell.started], [2, 1], name);
+    await page.clock.pass(10_000);
+    assert.equal(lost, 2, "nobody asks after the answer");
+  }
+});
+
+test("a bridge that breaks off after the call may have started something, one that throws has not", async () => {
+  const shell = new Shell({ clock: clockOf() });
+  const { page } = await connected("wk_reply", shell);
+  const handler = page.window.webkit.messageHandlers.paycoreReply;
+  handler.postMessage = () => Promise.reject(new Error("the web process lost its app"));
+  const broken = await finish(page, page.bridge.pay(ANDROID.envelope));
+  assert.deepEqual([broken.next, broken.outcome, Array.from(page.bridge.started())], ["confirm", "unknown", ["pa_0001"]]);
+  handler.postMessage = () => { throw new TypeError("gone"); };
+  const thrown = await finish(page, page.bridge.pay(ANDROID.envelope));
+  assert.deepEqual([thrown.next, thrown.outcome, Array.from(page.bridge.started())], ["next_step", "unknown", []]);
+});
+
+test("a page that comes back whole from the browser's memory asks again", async () => {
+  const shell = new Shell({ clock: clockOf(), sdk: () => new Promise(() => {}) });
+  const { page } = await connected("wk", shell);
+  page.bridge.pay(ANDROID.envelope, { timeout: 3_000 });
+  await page.clock.pass(4_000);
+  const returns = [];
+  page.bridge.on("return", (event) => returns.push(event.payment_id));
+  shell.restart();
+  shell.results.set("pa_0001", { v: "1.0", payment_id: "pa_0001", outcome: "processing", final: true });
+  page.window.dispatch("pageshow", { persisted: true });
+  await page.clock.pass(3_000);
+  assert.deepEqual([returns, page.bridge.claimed("pa_0001").outcome], [["pa_0001"], "processing"]);
+});
+
+test("an answer to pay that is no claim is no answer", async () => {
+  const shell = new Shell({ clock: clockOf() });
+  const { page } = await connected("wk", shell);
+  shell.handle = async (text) => JSON.stringify({ jsonrpc: "2.0", id: JSON.parse(text).id, result: { ok: true } });
+  const claim = await finish(page, page.bridge.pay(ANDROID.envelope, { timeout: 3_000 }));
+  assert.deepEqual([claim.outcome, claim.reason], ["unknown", "returned_without_result"]);
+});
+
+test("a bridge that says that nobody listens is believed at once", async () => {
+  for (const name of ["dsbridge_android", "dsbridge_ios", "flutter_inappwebview", "capacitor", "cordova", "arkweb"]) {
+    const page = open(name, null, { clock: clockOf() });
+    const began = page.clock.now;
+    await finish(page, page.bridge.connect({ wait: 0, hello: 10_000 }), 12_000);
+    assert.ok(page.clock.now - began < 1_000, name);
+  }
+});
