@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import cycle
 
 import pytest
@@ -13,7 +13,7 @@ from paycore_alipay.simulator import AlipaySimulator, KeyRing
 
 from .support import BUYER
 
-INPUTS = {
+INPUTS: dict[str, Mapping[str, str] | Callable[[int], Mapping[str, str]]] = {
     "jsapi": {"buyer_open_id": BUYER},
     "mini_program": {"buyer_open_id": "074a1CcTG1LelxKe4xQC0zgNdId0nxi95b5lsNpazWYoCo5"},
     "barcode": lambda number: {"auth_code": f"28{number:016d}"},

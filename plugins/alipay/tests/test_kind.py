@@ -77,7 +77,7 @@ def public_pem(key: Any) -> str:
     return str(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode())
 
 
-SHORT, CURVE = rsa.generate_private_key(65537, 1024), ec.generate_private_key(ec.SECP256R1())  # noqa: S505
+SHORT, CURVE = rsa.generate_private_key(65537, 1024), ec.generate_private_key(ec.SECP256R1())
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,11 @@ def test_the_versions_of_an_account_have_one_merchant() -> None:
     [
         (Environment.PRODUCTION, "", "https://openapi.alipay.com/gateway.do"),
         (Environment.SANDBOX, "", "https://openapi-sandbox.dl.alipaydev.com/gateway.do"),
-        (Environment.PRODUCTION, "https://proxy.example:8443/alipay/gateway.do", "https://proxy.example:8443/alipay/gateway.do"),
+        (
+            Environment.PRODUCTION,
+            "https://proxy.example:8443/alipay/gateway.do",
+            "https://proxy.example:8443/alipay/gateway.do",
+        ),
     ],
 )
 def test_where_it_calls(environment: Environment, gateway: str, expected: str) -> None:

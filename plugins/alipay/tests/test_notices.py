@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paycore.channel import AboutPayment, ChannelRefund, Closed, Forged, KeyState, Notice, Paid, RawNotice, Unknown, Waiting
+from paycore.channel import (
+    AboutPayment,
+    ChannelRefund,
+    Closed,
+    Forged,
+    KeyState,
+    Notice,
+    Paid,
+    RawNotice,
+    Unknown,
+    Waiting,
+)
 from paycore_alipay import signing, wire
 from paycore_alipay.channel import MAX_NOTICE_BYTES, AlipayChannel
 from paycore_alipay.simulator import MERCHANTS, NoticeFault
@@ -27,7 +38,9 @@ def said(notice: Notice) -> Any:
     return about.finding
 
 
-def genuine(world: World, changes: dict[str, str], *, without: tuple[str, ...] = (), charset: str = "utf-8") -> RawNotice:
+def genuine(
+    world: World, changes: dict[str, str], *, without: tuple[str, ...] = (), charset: str = "utf-8"
+) -> RawNotice:
     """A notice of Alipay's with other words in it, signed by Alipay's own key."""
     base = {
         "app_id": MERCHANTS[0].app_id,
@@ -109,7 +122,9 @@ def test_a_genuine_notice_is_acknowledged_and_believed_only_as_far_as_it_can_be_
 
 
 def test_closed_unpaid_and_refunded_in_full_are_told_apart(world: World) -> None:
-    closed = genuine(world, {"trade_status": "TRADE_CLOSED", "gmt_close": "2026-11-23 04:00:00"}, without=("gmt_payment",))
+    closed = genuine(
+        world, {"trade_status": "TRADE_CLOSED", "gmt_close": "2026-11-23 04:00:00"}, without=("gmt_payment",)
+    )
     assert said(world.channel.read_notice(closed, NOW)) == Closed()
     returned = genuine(world, {"trade_status": "TRADE_CLOSED"})
     found = said(world.channel.read_notice(returned, NOW))
@@ -177,9 +192,7 @@ def test_a_success_for_another_merchant_names_that_merchant(world: World) -> Non
 
 @pytest.mark.parametrize("status", ["WAIT_BUYER_PAY", "TRADE_CLOSED"])
 def test_anything_else_about_another_merchant_is_refused(world: World, status: str) -> None:
-    told = genuine(
-        world, {"trade_status": status, "seller_id": MERCHANTS[1].seller_id}, without=("gmt_payment",)
-    )
+    told = genuine(world, {"trade_status": status, "seller_id": MERCHANTS[1].seller_id}, without=("gmt_payment",))
     with pytest.raises(Forged):
         world.channel.read_notice(told, NOW)
 
@@ -217,15 +230,21 @@ def test_what_means_the_same_in_a_form_is_refused_too(world: World, paid: RawNot
             world.channel.read_notice(posted(body), world.now)
 
 
+def is_taken(world: World, notice: RawNotice) -> bool:
+    try:
+        world.channel.read_notice(notice, world.now)
+    except Forged:
+        return False
+    return True
+
+
 def test_the_forgeries_of_the_simulator(world: World) -> None:
     world.pay()
     world.simulator.refund_in_console(PAYMENT, world.now, amount_minor=500)
     [notice] = world.notices()
     assert world.channel.read_notice(raw(notice.request), world.now).findings
     for name, forged in world.simulator.forgeries(notice.request, world.now).items():
-        with pytest.raises(Forged):
-            world.channel.read_notice(raw(forged), world.now)
-            pytest.fail(name)
+        assert not is_taken(world, raw(forged)), name
 
 
 def test_a_forged_notice_of_the_simulator_is_refused(world: World) -> None:

@@ -12,6 +12,7 @@ from paycore.channel import LineKind, Reply, Statement, StatementFinding, Statem
 from paycore.engine.soundness import check_statement
 from paycore_alipay import bills
 from paycore_alipay.simulator import Fault
+from paycore_alipay.wire import Unreadable
 
 from .support import BASE, DAY, MINUTE, NOW, PAYMENT, REFUND, World
 
@@ -30,7 +31,9 @@ def moved(world: World) -> World:
     return world
 
 
-def statement(world: World, name: str, day: str = TODAY, spoil: Callable[[Reply], Reply] = lambda one: one) -> StatementFinding:
+def statement(
+    world: World, name: str, day: str = TODAY, spoil: Callable[[Reply], Reply] = lambda one: one
+) -> StatementFinding:
     return check_statement(world.hold(world.channel.statement(world.statement(name, day)), spoil))
 
 
@@ -187,7 +190,7 @@ def test_an_error_of_the_bill_server_is_none(moved: World) -> None:
     ],
 )
 def test_a_file_is_fetched_from_nowhere_else(url: str) -> None:
-    with pytest.raises(bills.Unreadable):
+    with pytest.raises(Unreadable):
         bills.download_url(url, f"{BASE}/gateway.do")
     assert bills.download_url("https://dwbillcenter.alipay.com/x?y=1", f"{BASE}/gateway.do")
     assert bills.download_url("http://127.0.0.1:8901/bill/1", "http://127.0.0.1:8901/alipay/gateway.do")

@@ -41,7 +41,18 @@ from paycore_alipay import bills, certificates, reading, signing, wire
 from paycore_alipay.channel import AlipayChannel
 from paycore_alipay.wire import Answer, Unreadable
 
-from .support import KEYS, NOW, PAYMENT, converse, open_with, payment, refund, vector_certificates, vector_settings, vectors
+from .support import (
+    KEYS,
+    NOW,
+    PAYMENT,
+    converse,
+    open_with,
+    payment,
+    refund,
+    vector_certificates,
+    vector_settings,
+    vectors,
+)
 
 REQUESTS = vectors("alipay_request_sign")
 ANSWERS = vectors("alipay_response_verify")
@@ -51,7 +62,7 @@ STATES = vectors("state_map")
 MERCHANT = "2021000100000001/2088102100000001"
 
 
-def named(cases: list[dict[str, Any]]) -> Any:
+def named(cases: list[dict[str, Any]]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in cases])
 
 
@@ -124,7 +135,9 @@ def test_an_answer_is_believed_or_not(channel: AlipayChannel, case: dict[str, An
         return
     answer = read(channel, case)
     assert answer.is_signed
-    envelope = wire.open_envelope(case["raw"].encode(), case["response_key"].removesuffix("_response").replace("_", "."))
+    envelope = wire.open_envelope(
+        case["raw"].encode(), case["response_key"].removesuffix("_response").replace("_", ".")
+    )
     assert envelope.content == case["signed_content"]
 
 
@@ -214,7 +227,19 @@ def test_money_on_the_wire() -> None:
     for minor, text in amounts["to_yuan"]:
         assert wire.money(minor) == text
         assert wire.money_of({"a": text}, "a") == minor
-    for text in (*amounts["from_yuan_reject"], "88.880", "-8.88", "1_000", " 12 ", "+5", "01.00", ".5", "5.", "0.00", "１２"):
+    for text in (
+        *amounts["from_yuan_reject"],
+        "88.880",
+        "-8.88",
+        "1_000",
+        " 12 ",
+        "+5",
+        "01.00",
+        ".5",
+        "5.",
+        "0.00",
+        "１２",
+    ):
         with pytest.raises(Unreadable):
             wire.money_of({"a": text}, "a")
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from paycore.channel import ChannelKind, hookimpl
 from paycore_alipay.kind import ALIPAY
-from paycore_alipay.plans import RESULT_CODES, STEP_SCHEMAS, outcome_of
+from paycore_alipay.plans import BRIDGE, RESULT_CODES, STEP_SCHEMAS, outcome_of
 
-__all__ = ["ALIPAY", "RESULT_CODES", "STEP_SCHEMAS", "outcome_of", "paycore_channels"]
+__all__ = ["ALIPAY", "BRIDGE", "RESULT_CODES", "STEP_SCHEMAS", "outcome_of", "paycore_channels"]
 
 
 @hookimpl

@@ -27,7 +27,9 @@ def app_cert_sn(pem: str) -> str:
 def root_cert_sn(bundle: str) -> str:
     """The SNs of the RSA roots in the bundle, joined with underscores. Raises ValueError when it holds none."""
     roots = [
-        one for one in _all(bundle, "the root bundle") if one.signature_algorithm_oid.dotted_string.startswith(_RSA_SIGNATURES)
+        one
+        for one in _all(bundle, "the root bundle")
+        if one.signature_algorithm_oid.dotted_string.startswith(_RSA_SIGNATURES)
     ]
     if not roots:
         raise ValueError("the root bundle holds no certificate that is signed with RSA")

@@ -441,9 +441,7 @@ class AlipayChannel:
         content = signing.request_text(parameters).encode(wire.CHARSET)
         return parameters | {"sign": signing.sign(keys.private, content)}
 
-    def _call(
-        self, method: str, biz: Mapping[str, Any], now: int, *, notify_url: str = ""
-    ) -> Conversation[Answer]:
+    def _call(self, method: str, biz: Mapping[str, Any], now: int, *, notify_url: str = "") -> Conversation[Answer]:
         """Ask one question and return the answer, with whether Alipay vouches for it. Raises Unreadable for rubbish.
 
         The name of the call stands in the address, for whoever reads a trace; the signature never does.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from paycore.channel import (
     AccountKeys,
     AfterUnknown,
-    Channel,
+    AnyChannel,
     ChannelKind,
     ChannelVerb,
     Input,
@@ -19,6 +19,7 @@ from paycore.channel import (
     StatementKind,
     Text,
 )
+from paycore_alipay.plans import BRIDGE
 
 if TYPE_CHECKING:
     from paycore_alipay.simulator import AlipaySimulator
@@ -108,9 +109,15 @@ _SETTINGS = (
     Setting("seller_id", Text("收款方 PID", "Seller's id (PID)"), pattern=r"2088[0-9]{12}"),
     Setting("app_private_key", Text("应用私钥", "Application's private key"), secret=True),
     Setting("alipay_public_key", Text("支付宝公钥（公钥模式）", "Alipay's public key (key mode)"), required=False),
-    Setting("app_cert", Text("应用公钥证书（证书模式）", "Application's certificate (certificate mode)"), required=False),
-    Setting("alipay_cert", Text("支付宝公钥证书（证书模式）", "Alipay's certificate (certificate mode)"), required=False),
-    Setting("alipay_root_cert", Text("支付宝根证书（证书模式）", "Alipay's root bundle (certificate mode)"), required=False),
+    Setting(
+        "app_cert", Text("应用公钥证书（证书模式）", "Application's certificate (certificate mode)"), required=False
+    ),
+    Setting(
+        "alipay_cert", Text("支付宝公钥证书（证书模式）", "Alipay's certificate (certificate mode)"), required=False
+    ),
+    Setting(
+        "alipay_root_cert", Text("支付宝根证书（证书模式）", "Alipay's root bundle (certificate mode)"), required=False
+    ),
     Setting("gateway", Text("网关地址", "Gateway address"), required=False, pattern=_URL),
     Setting(
         "ios_scheme",
@@ -133,7 +140,7 @@ _SETTINGS = (
 )
 
 
-def _open(account: AccountKeys) -> Channel:
+def _open(account: AccountKeys) -> AnyChannel:
     from paycore_alipay.channel import AlipayChannel
 
     return AlipayChannel(account)
@@ -143,7 +150,6 @@ def _simulator() -> AlipaySimulator:
     from paycore_alipay.simulator import AlipaySimulator
 
     return AlipaySimulator()
-
 
 
 def _fail(status: int) -> NoticeReply:
@@ -177,6 +183,8 @@ ALIPAY = ChannelKind(
         StatementKind("trade", Text("业务账单", "Trades")),
         StatementKind("ledger", Text("资金账单", "Ledger")),
     ),
+    refund_interval_seconds=3,
+    bridge=BRIDGE,
     version="0.1.0",
     simulator=_simulator,
 )

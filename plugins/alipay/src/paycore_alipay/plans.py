@@ -9,19 +9,21 @@ from collections.abc import Mapping
 
 from paycore_alipay import wire
 from paycore_bridge import (
+    ChannelBridge,
     ClientOutcome,
     Form,
     JsapiCall,
+    Meaning,
     MiniProgramCall,
     Nothing,
     Plan,
     Qr,
     Redirect,
+    ResultTable,
     SdkCall,
     Step,
     StepKind,
     StepSchema,
-    StepSchemas,
     Target,
 )
 
@@ -42,7 +44,7 @@ def _arguments(required: list[str], **properties: object) -> dict[str, object]:
 
 
 _ANDROID = _arguments(
-    ["orderStr", "showLoading", "sandbox"],
+    ["orderStr", "showLoading"],
     orderStr=_ORDER_STR,
     showLoading={"type": "boolean"},
     sandbox={"type": "boolean"},
@@ -56,31 +58,47 @@ _IOS = _arguments(
 )
 _TRADE = _arguments(["tradeNO"], tradeNO=_TRADE_NO)
 
-STEP_SCHEMAS = StepSchemas.of(
-    [
-        StepSchema(StepKind.SDK, SDK, _ANDROID, Target.ANDROID),
-        StepSchema(StepKind.SDK, SDK, _IOS, Target.IOS),
-        StepSchema(StepKind.SDK, SDK, _HARMONY, Target.HARMONY),
-        StepSchema(StepKind.JSAPI, CONTAINER, _TRADE, Target.WEBVIEW),
-        StepSchema(StepKind.MINI_PROGRAM, MINI_PROGRAM, _TRADE, Target.MINI_PROGRAM),
-    ]
+_SCHEMAS = (
+    StepSchema(StepKind.SDK, SDK, _ANDROID, Target.ANDROID),
+    StepSchema(StepKind.SDK, SDK, _IOS, Target.IOS),
+    StepSchema(StepKind.SDK, SDK, _HARMONY, Target.HARMONY),
+    StepSchema(StepKind.JSAPI, CONTAINER, _TRADE, Target.WEBVIEW),
+    StepSchema(StepKind.MINI_PROGRAM, MINI_PROGRAM, _TRADE, Target.MINI_PROGRAM),
 )
 """What Alipay's SDKs and script objects take on each target."""
 
-RESULT_CODES: dict[str, ClientOutcome] = {
+RESULT_CODES: dict[str, ClientOutcome | Meaning] = {
     "9000": ClientOutcome.SUCCESS_CLAIMED,
     "8000": ClientOutcome.PROCESSING,
-    "6001": ClientOutcome.CANCELLED,
-    "99": ClientOutcome.CANCELLED,
+    "6001": Meaning(ClientOutcome.CANCELLED, "user"),
+    "99": Meaning(ClientOutcome.CANCELLED, "user"),
     "4000": ClientOutcome.FAILED,
-    "4": ClientOutcome.FAILED,
+    "4": Meaning(ClientOutcome.FAILED, "no_permission"),
+    "6002": Meaning(ClientOutcome.UNKNOWN, "network"),
+    "6004": ClientOutcome.UNKNOWN,
+    "5000": Meaning(ClientOutcome.UNKNOWN, "duplicate"),
+    "-1": Meaning(ClientOutcome.UNKNOWN, "plugin"),
 }
-"""`resultStatus` of the SDK, `resultCode` of tradePay. 5000 (repeated), 6002 (network) and 6004 say nothing: UNKNOWN."""
+"""`resultStatus` of the SDK, `resultCode` of tradePay: one table, and every code that it does not list is UNKNOWN."""
+
+BRIDGE = ChannelBridge.of(
+    "alipay",
+    schemas=_SCHEMAS,
+    results=[
+        ResultTable.of(StepKind.SDK, SDK, RESULT_CODES),
+        ResultTable.of(StepKind.JSAPI, CONTAINER, RESULT_CODES),
+        ResultTable.of(StepKind.MINI_PROGRAM, MINI_PROGRAM, RESULT_CODES),
+    ],
+    opens=["alipays", "alipay"],
+)
+"""What the bridge is told of Alipay."""
+
+STEP_SCHEMAS = BRIDGE.schemas
 
 
 def outcome_of(code: str) -> ClientOutcome:
     """What the code claims, always a hint. Every code that is not listed is UNKNOWN, never a success."""
-    return RESULT_CODES.get(code, ClientOutcome.UNKNOWN)
+    return BRIDGE.read(f"{StepKind.SDK}:{SDK}", code).outcome
 
 
 def app_plan(
@@ -130,9 +148,7 @@ def qr_plan(content: str, *, code_expires_at: int, expires_at: int) -> Plan:
 def container_plan(trade_no: str, *, expires_at: int) -> Plan:
     """Pay the created trade inside Alipay's own browser."""
     content = JsapiCall(CONTAINER, TRADE_PAY, {"tradeNO": trade_no})
-    return Plan.of(
-        Step.of(content, target=Target.WEBVIEW, requires=["alipay.container"]), expires_at=expires_at
-    )
+    return Plan.of(Step.of(content, target=Target.WEBVIEW, requires=["alipay.container"]), expires_at=expires_at)
 
 
 def mini_program_plan(trade_no: str, *, expires_at: int) -> Plan:

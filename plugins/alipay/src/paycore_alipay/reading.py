@@ -59,7 +59,9 @@ UNDECIDED = frozenset({"20000", "40005"})
 MISCONFIGURED = frozenset({"20001", "40001", "40002", "40003", "40006"})
 """Gateway codes that say that the call itself is wrong: tokens, parameters, signature, permissions."""
 
-_SYSTEM_ERRORS = frozenset({"ACQ.SYSTEM_ERROR", "AQC.SYSTEM_ERROR", "aop.ACQ.SYSTEM_ERROR", "isp.unknow-error", "aop.unknow-error"})
+_SYSTEM_ERRORS = frozenset(
+    {"ACQ.SYSTEM_ERROR", "AQC.SYSTEM_ERROR", "aop.ACQ.SYSTEM_ERROR", "isp.unknow-error", "aop.unknow-error"}
+)
 """The one system error in all the spellings that the documents have."""
 
 NOT_PAYABLE_STATES = frozenset(

@@ -79,9 +79,7 @@ def _der(text: str, what: str) -> bytes:
 
 def request_text(parameters: Mapping[str, str]) -> str:
     """What a request's signature covers: every parameter with a value, `sign_type` too, `sign` never."""
-    return "&".join(
-        f"{name}={value}" for name, value in sorted(parameters.items()) if value and name != "sign"
-    )
+    return "&".join(f"{name}={value}" for name, value in sorted(parameters.items()) if value and name != "sign")
 
 
 def notice_bytes(parameters: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -89,9 +87,7 @@ def notice_bytes(parameters: Iterable[tuple[bytes, bytes]]) -> bytes:
 
     The bytes are joined before anybody interprets them: the declared charset plays no part in it.
     """
-    return b"&".join(
-        name + b"=" + value for name, value in sorted(parameters) if name not in (b"sign", b"sign_type")
-    )
+    return b"&".join(name + b"=" + value for name, value in sorted(parameters) if name not in (b"sign", b"sign_type"))
 
 
 def sign(key: RSAPrivateKey, content: bytes) -> str:

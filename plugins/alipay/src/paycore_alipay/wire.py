@@ -267,7 +267,7 @@ def open_envelope(body: bytes, method: str) -> Envelope:
     object_ = found.get(f"{method.replace('.', '_')}_response") or found.get("error_response")
     if object_ is None or not isinstance(object_.value, dict):
         raise Unreadable("the answer answers something else")
-    around = {name: found[name].value for name in ("sign", "alipay_cert_sn") if name in found}
+    around: dict[str, Any] = {name: found[name].value for name in ("sign", "alipay_cert_sn") if name in found}
     return Envelope(object_.text, object_.value, text_of(around, "sign"), text_of(around, "alipay_cert_sn"))
 
 

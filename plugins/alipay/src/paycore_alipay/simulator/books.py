@@ -135,9 +135,7 @@ class Books:
             raise Refusal("ACQ.TRADE_HAS_CLOSE")
         return known
 
-    def _wanted(
-        self, document: Mapping[str, Any], parameters: Mapping[str, str], seller_id: str, now: int
-    ) -> Trade:
+    def _wanted(self, document: Mapping[str, Any], parameters: Mapping[str, str], seller_id: str, now: int) -> Trade:
         number = _required(document, "out_trade_no")
         return Trade(
             merchant=parameters["app_id"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -12,8 +12,8 @@ from cryptography.x509.oid import NameOID
 
 from paycore_alipay.certificates import app_cert_sn, root_cert_sn
 
-_FROM = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-_UNTIL = datetime.datetime(2050, 1, 1, tzinfo=datetime.UTC)
+_FROM = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+_UNTIL = dt.datetime(2050, 1, 1, tzinfo=dt.UTC)
 _Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -313,7 +314,14 @@ class AlipaySimulator:
         }
 
     def _begin(
-        self, method: str, merchant: Merchant, document: dict[str, Any], parameters: Mapping[str, str], now: int, *, entered: bool
+        self,
+        method: str,
+        merchant: Merchant,
+        document: dict[str, Any],
+        parameters: Mapping[str, str],
+        now: int,
+        *,
+        entered: bool,
     ) -> Trade:
         if document.get("product_code") not in _PRODUCTS[method]:
             raise Refusal("ACQ.INVALID_PARAMETER")
@@ -493,10 +501,8 @@ class AlipaySimulator:
         if action not in ("pay", "leave"):
             return pages.sorry_page("没有这个按钮", "There is no such button.", status=400)
         if action == "pay":
-            try:
+            with suppress(NotPayable):  # the page below says how it stands
                 self.pay(trade.out_trade_no, now)
-            except NotPayable:
-                pass  # the page below says how it stands
         return pages.payment_page(trade, now)
 
     # ------------------------------------------------------------------------------------ what the payer's device does
@@ -562,7 +568,7 @@ class AlipaySimulator:
         plan = Plan.from_json(plan_json)
         plan.check(plans.STEP_SCHEMAS)
         try:
-            return [self.enter(step, now) for step in plan.steps][0]
+            return max(self.enter(step, now) for step in plan.steps)  # every step leads to the same trade
         except (LookupError, BadStep) as error:
             raise ValueError(str(error)) from None
 
@@ -708,7 +714,7 @@ class AlipaySimulator:
         }
         return {name: replace(genuine, body=wire.write_form(one).encode()) for name, one in forged.items()}
 
-    def buy(self, plan_json: str, now: int, *, amount_minor: int) -> str:
+    def purchase(self, plan_json: str, now: int, *, amount_minor: int) -> str:
         """Alipay sets no price of its own."""
         raise ValueError("Alipay is no store")
 
