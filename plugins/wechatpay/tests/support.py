@@ -9,8 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from paycore_wechatpay import WECHATPAY, WechatPayChannel, WechatPaySimulator
-
 from paycore.channel import (
     AccountKeys,
     Conversation,
@@ -27,6 +25,7 @@ from paycore.channel import (
     Secret,
     Silence,
 )
+from paycore_wechatpay import WECHATPAY, WechatPayChannel, WechatPaySimulator
 
 T = TypeVar("T")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-from paycore_wechatpay import WECHATPAY, WechatPaySimulator
 
 from paycore.testing.conformance import Case, ChannelConformance
+from paycore_wechatpay import WECHATPAY, WechatPaySimulator
 
 
 def auth_code(number: int) -> Mapping[str, str]:

@@ -7,8 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from paycore_wechatpay import WECHATPAY, WechatPaySimulator, signing, wire
-from paycore_wechatpay.simulator import LADDER, NoticeFault, RefundEnd
 
 from paycore.channel import (
     AboutPayment,
@@ -25,6 +23,8 @@ from paycore.channel import (
     RefundStuck,
 )
 from paycore.testing.mutate import spoilt_notices
+from paycore_wechatpay import WECHATPAY, WechatPaySimulator, signing, wire
+from paycore_wechatpay.simulator import LADDER, NoticeFault, RefundEnd
 
 from .support import BASE, MINUTE, SECOND, World, account_of, open_channel, raw, version_of
 

@@ -7,9 +7,6 @@ import hashlib
 from typing import Any
 
 import pytest
-from paycore_wechatpay import WechatPaySimulator, bills, certificates, signing, wire
-from paycore_wechatpay.gateway import another_nonce
-from paycore_wechatpay.simulator import Charge, Fault
 
 from paycore.channel import (
     AlreadyPaid,
@@ -36,6 +33,9 @@ from paycore.channel import (
     Waiting,
 )
 from paycore_bridge import Plan
+from paycore_wechatpay import WechatPaySimulator, bills, certificates, signing, wire
+from paycore_wechatpay.gateway import another_nonce
+from paycore_wechatpay.simulator import Charge, Fault
 
 from .support import BASE, DAY, HOUR, MINUTE, NOW, SECOND, World, open_channel, scripted
 

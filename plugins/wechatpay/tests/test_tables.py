@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from paycore_wechatpay import reading
-from paycore_wechatpay.gateway import Answer, squeezed
-from paycore_wechatpay.wire import RefundRecord, Trade
 
 from paycore.channel import (
     AlreadyPaid,
@@ -27,6 +24,9 @@ from paycore.channel import (
     Unknown,
     Waiting,
 )
+from paycore_wechatpay import reading
+from paycore_wechatpay.gateway import Answer, squeezed
+from paycore_wechatpay.wire import RefundRecord, Trade
 
 from .support import vectors
 

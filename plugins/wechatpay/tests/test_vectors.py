@@ -7,9 +7,6 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from paycore_wechatpay import bills, certificates, gateway, plans, signing, wire
-from paycore_wechatpay.keys import Keyring
-from paycore_wechatpay.plans import Prepaid
 
 from paycore.channel import (
     AboutPayment,
@@ -27,6 +24,9 @@ from paycore.channel import (
     Waiting,
 )
 from paycore_bridge import Target
+from paycore_wechatpay import bills, certificates, gateway, plans, signing, wire
+from paycore_wechatpay.keys import Keyring
+from paycore_wechatpay.plans import Prepaid
 
 from .support import SECOND, World, account_of, open_channel, scripted, vector_settings, vectors, version_of
 
