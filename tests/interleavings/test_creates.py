@@ -26,13 +26,17 @@ def create(*, number: str = "", request: str = "", amount_minor: int = 100) -> T
     return Telling(fact.order_id, fact, app_id=APP, request=RequestKey(APP, "CreateOrder", request), canonical=content)
 
 
+ALONE = frozenset({"INSERT INTO orders", "INSERT INTO events"})
+"""Of two calls that share a request_id only, each inserts an order of its own: what they meet at is the request."""
+
+
 def scene_of(pair: Callable[[], Sequence[Telling]]) -> Scene:
     def begin(loom: Loom) -> tuple[dict[str, Work], Created]:
         calls = dict(zip("ABC", pair(), strict=False))
         works = {name: _work(loom.stores[i], call) for i, (name, call) in enumerate(calls.items())}
         return works, calls
 
-    return Scene(begin)
+    return Scene(begin, ALONE if pair is same_request else frozenset())
 
 
 def _work(store: Store, call: Telling) -> Work:

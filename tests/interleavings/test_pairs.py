@@ -292,9 +292,5 @@ PAIRS: list[tuple[str, Callable[[Store], Set], set[tuple[str, str]], Callable[[S
 
 
 @pytest.mark.parametrize(("pair", "ends", "also"), [row[1:] for row in PAIRS], ids=[row[0] for row in PAIRS])
-def test_no_order_of_two_facts_breaks_anything(
-    loom: Loom, pair: Any, ends: Any, also: Any, record_property: Callable[[str, object], None]
-) -> None:
-    count = weave(loom, pair, ends, also=also)
-    record_property("orders", str(count))
-    assert count.run >= 10
+def test_no_order_of_two_facts_breaks_anything(loom: Loom, pair: Any, ends: Any, also: Any) -> None:
+    assert weave(loom, pair, ends, also=also).run >= 10

@@ -16,7 +16,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Self
@@ -60,7 +60,7 @@ class _State(Enum):
 class Player:
     """One transaction's thread. It moves only when it is let go on, to its next statement."""
 
-    def __init__(self, name: str, work: Work) -> None:
+    def __init__(self, name: str, work: Work, alone: Collection[str]) -> None:
         self.name = name
         self.outcome: Any = None
         """What the work gave, or the exception that it ended with."""
@@ -69,6 +69,7 @@ class Player:
         self.steps: list[str] = []
         self.backend = 0
         self._work = work
+        self._alone = alone
         self._changed = threading.Condition()
         self._may_go = threading.Semaphore(0)
         self._is_abandoned = False
@@ -94,7 +95,7 @@ class Player:
 
     def wait_at_gate(self, step: str, backend: int) -> None:
         """Called in the player's own thread before each statement and each commit."""
-        if self._is_abandoned:  # it is rolling back, and nobody counts any more
+        if self._is_abandoned or step in self._alone:  # (one that is abandoned rolls back; nobody counts that)
             return
         self.next_step, self.backend = step, backend
         self._become(_State.WAITS)
@@ -250,9 +251,9 @@ class Loom:
         row = self._watch.execute("SELECT cardinality(pg_blocking_pids(%s)) > 0", (backend,)).fetchone()
         return row is not None and bool(row[0])
 
-    def play(self, works: dict[str, Work], choose: Choose) -> Played:
+    def play(self, works: dict[str, Work], choose: Choose, alone: Collection[str] = ()) -> Played:
         """Run these to their ends, one statement at a time, in the order that `choose` makes of who can go on."""
-        players = {name: Player(name, work) for name, work in works.items()}
+        players = {name: Player(name, work, alone) for name, work in works.items()}
         try:
             return self._play(players, choose)
         finally:
@@ -314,6 +315,8 @@ class Scene:
 
     begin: Callable[[Loom], tuple[dict[str, Work], Any]]
     """The works of the players by their names, and what the run is about."""
+    alone: frozenset[str] = frozenset()
+    """Statements that touch rows of their player only: they wait for no turn, because it would make no difference."""
 
 
 @dataclass
@@ -362,7 +365,7 @@ def one_order(loom: Loom, scene: Scene, choices: str) -> Played:
 
 def _run(loom: Loom, scene: Scene, choose: Choose) -> Played:
     works, about = scene.begin(loom)
-    played = loom.play(works, choose)
+    played = loom.play(works, choose, scene.alone)
     played.about = about
     return played
 
