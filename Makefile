@@ -14,7 +14,7 @@ CODEGEN := .venvs/codegen/.paycore-ready
 DISTRIBUTIONS := pyproject.toml bridge/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check format types bench chaos gen lock clean
+.PHONY: help setup demo serve test check format types bench chaos fuzz gen lock clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -46,6 +46,9 @@ bench: $(READY) ## print the table of how fast it is, as ratios against a bare e
 
 chaos: $(READY) ## kill and cut everything for MINUTES=3 from SEED=n, then compare all books
 	@$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
+fuzz: $(READY) ## spoil requests, notices and tokens, and live whole lives, for SECONDS=60 from SEED=n
+	@$(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 gen: $(CODEGEN) ## make the stubs in src/paycore/v1 from protos/
 	@.venvs/codegen/bin/python tools/gen.py

@@ -35,7 +35,8 @@ from paycore.rpc.services import DESCRIPTORS, services
 from paycore.rpc.validate import Validator
 from paycore.rpc.watch import Watches
 from paycore.store import ApiKey, App, Store
-from paycore.store.audit import Violation, audit
+from paycore.store.audit import audit
+from paycore.store.rules import Violation
 from paycore.testing.clock import FakeClock, SeededIds
 from paycore.testing.wires import FaultyCarrier, InlineCarrier
 from paycore.web.app import Behind, make_app

@@ -34,7 +34,8 @@ BY_GRPC_ITSELF = grpc.StatusCode.RESOURCE_EXHAUSTED
 class Loopback:
     """A house's gRPC server, reached over a socket."""
 
-    channel: grpc.aio.Channel
+    channel: Any
+    """A gRPC channel that takes bytes."""
     port: int
 
     async def send(self, rpc: str, raw: bytes, *authorization: str) -> Message | None:

@@ -56,8 +56,8 @@ async def _live(house: House, *, is_paid_twice: bool) -> tuple[str, list[Outgoin
         await house.ask(a_notice(notice))
     channel.next_refunds(*[RefundEnd.PROCESSING] * len(REFUNDS))
     for number, amount in enumerate(REFUNDS):
-        more = a_refund(order_id, amount, request_id=f"notices-refund-{number:04}", merchant_refund_no="")
-        refund = (await house.ask(more)).refund
+        ask = a_refund(order_id, amount, request_id=f"notices-refund-{number:04}", merchant_refund_no="")
+        refund = (await house.ask(ask)).refund
         channel.end_refund(refund.refund_id, RefundEnd.FAILED if number == 1 else RefundEnd.SUCCESS, now)
     channel.refund_in_console(first.payment_id, now, amount_minor=50)
     return order_id, list(channel.due(now))

@@ -90,7 +90,7 @@ class Rival:
         setattr(made, field, name)
         return made
 
-    def _own(self, made: Message, known: FieldDescriptor) -> None:
+    def _own(self, made: Message, known: Any) -> None:
         if known.name in self.own:
             if getattr(made, known.name):
                 setattr(made, known.name, self.own[known.name])
@@ -148,7 +148,7 @@ async def test_a_session_sees_nothing_but_its_own(rival: Rival, rpc: str, field:
 TEXTS = (CANARY, f"{CANARY}\0", f"'; SELECT {CANARY} --", f"/root/{CANARY}.py", f"{CANARY * 700}", f"\u202e{CANARY}")
 
 
-def _texts(made: Message) -> Iterator[tuple[Message, FieldDescriptor]]:
+def _texts(made: Message) -> Iterator[tuple[Message, Any]]:
     """Every place in a request where a text may stand."""
     for field in made.DESCRIPTOR.fields:
         held = field.message_type
