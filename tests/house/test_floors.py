@@ -145,10 +145,11 @@ def test_a_plugin_is_one_whole_folder(plugin: Path) -> None:
 
 
 def test_no_room_names_a_plugin() -> None:
-    """A channel is added without touching any other folder; the demo, which plays with the sandbox, may name it."""
+    """A channel is added without touching any other folder; the demo and the simulation, which play with the sandbox, may name it."""
     packages = {folder.name for plugin in PLUGINS for folder in (plugin / "src").iterdir()}
+    players = ["cli.demo", "testing.simulation"]
     rooms = [
-        path for path in modules(SRC) if not is_within(path.relative_to(SRC).as_posix().replace("/", "."), ["cli.demo"])
+        path for path in modules(SRC) if not is_within(path.relative_to(SRC).as_posix().replace("/", "."), players)
     ]
     assert {(path.name, module) for path in rooms for module in imports(path) if is_within(module, packages)} == set()
     names = {plugin.name for plugin in PLUGINS} - {"sandbox"}  # which is also the name of an environment
