@@ -231,6 +231,12 @@ COPY_EVENT = """
 """
 REPEAT = COPY_EVENT.format(1, "feed_seq + 1", f"{LAST} AND feed_seq = (SELECT max(feed_seq) FROM events)")
 
+RETURNED = (
+    change("payments", "paid", "is_reversed = {true}")
+    + ";"
+    + change("refunds", "paid", "state = 'SUCCEEDED', refunded_at = 1, origin = 'CHANNEL', task_verb = 'QUERY_REFUND'")
+)
+
 FOLDS = {"fold", "transition", "repeated", "amount", "unreadable"}
 """What is found by folding the events."""
 
@@ -249,7 +255,7 @@ TAMPERED: list[tuple[str, str]] = [
     ("hold fold", change("payments", "held", "is_kept = {true}")),
     ("abnormal fold", change("refunds", "stuck", "state = 'UNKNOWN', task_verb = 'REFUND', task_due_at = 1, task_ready_at = 1")),
     ("abnormal refund_without_task fold", f"DELETE FROM anomalies WHERE order_id = {order('stuck')}"),
-    ("returned sums fold", change("payments", "paid", "is_reversed = {true}, refunding_minor = 0, refunded_minor = 100")),
+    ("returned sums fold", RETURNED),
     ("effective fold", change("orders", "paid", "state = 'PENDING', paid_at = NULL, task_verb = 'EXPIRE', task_due_at = 1, task_ready_at = 1")),
     ("effective_unpaid effective amount fold", change("payments", "waits", "is_effective = {true}")),
     ("gapless feed transition", f"DELETE FROM events WHERE version = 2 AND order_id = {order('waits')}"),
@@ -335,9 +341,9 @@ def tamper(store: Store, statement: str) -> None:
     """Change something behind everybody's back."""
     false, true = ("0", "1") if store.dialect == "sqlite" else ("false", "true")
     with store.write() as unit:
-        text = statement.format(false=false, true=true, other_app=OTHER_APP)
-        changed = unit._connection.exec_driver_sql(text).rowcount
-    assert changed > 0, "the tampering changed nothing"
+        texts = statement.format(false=false, true=true, other_app=OTHER_APP).split(";")
+        changed = [unit._connection.exec_driver_sql(text).rowcount for text in texts]
+    assert min(changed) > 0, "the tampering changed nothing"
 
 
 def test_every_rule_can_be_broken() -> None:

@@ -144,7 +144,10 @@ RULES = (
         "it paid its order and was returned, and no anomaly says so",
         """
         SELECT p.payment_id FROM payments AS p
-        WHERE p.is_effective AND p.is_reversed AND p.refunded_minor >= p.captured_minor AND NOT EXISTS (
+        WHERE p.is_effective AND p.is_reversed AND EXISTS (
+            SELECT 1 FROM refunds AS r WHERE r.payment_id = p.payment_id AND r.origin = 'CHANNEL'
+                AND r.state = 'SUCCEEDED' AND r.channel_refund_no = ''
+        ) AND NOT EXISTS (
             SELECT 1 FROM anomalies AS a WHERE a.order_id = p.order_id AND a.payment_id = p.payment_id
                 AND a.kind = 'PAID_BUT_RETURNED'
         )
