@@ -1,15 +1,17 @@
-"""`paycore channels`: what the loaded plugins can do."""
+"""`paycore channels`: what the loaded plugins can do, and the beginning of a new one."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from paycore.cli.exits import Sorry
+from paycore.cli.exits import ExitCode, Sorry
 from paycore.cli.lines import major
 from paycore.cli.opening import host_of, settings_of
 from paycore.cli.options import Config, Json
+from paycore.cli.scaffolding import AlreadyThere, BadName, scaffold
 from paycore.cli.screen import Screen, clean
 
 if TYPE_CHECKING:
@@ -54,6 +56,30 @@ def show(
         raise Sorry(f"There is no channel {clean(name)}.", reason="CHANNEL_NOT_FOUND")
     screen = Screen(json)
     screen.show({"channel": _document(kind)}, lambda: _draw(screen, kind))
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="The channel's name: lower-case letters, digits, underscores.")],
+    into: Annotated[Path, typer.Option(help="The folder that it is made in.", metavar="FOLDER")] = Path(),
+    json: Json = False,
+) -> None:
+    """Make the folder of a new channel plugin: its tests run at once, its verbs are to be written."""
+    try:
+        made = scaffold(name, into)
+    except BadName as error:
+        raise Sorry(str(error), ExitCode.USAGE) from None
+    except AlreadyThere as error:
+        raise Sorry(clean(str(error))) from None
+    screen, folder = Screen(json), into / name
+
+    def draw() -> None:
+        for path in made:
+            screen.say(f"  {path}")
+        screen.say(f"\nNow run `pytest` in {folder}: what fails says what is to be written.")
+        screen.say("docs/write-a-channel.md walks through it.")
+
+    screen.show({"folder": str(folder), "files": [str(path) for path in made]}, draw)
 
 
 def _draw(screen: Screen, kind: ChannelKind) -> None:

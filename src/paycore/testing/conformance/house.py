@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -94,6 +94,19 @@ class House:
         return len(taken)
 
 
+@contextmanager
+def _sound(host: Host, channel: str) -> Iterator[None]:
+    """The plugin's own code must not fail; where something else does, what it did is said with it."""
+    try:
+        yield
+    except Exception as error:
+        if problem := host.last_problem(channel):
+            error.add_note(f"the plugin's own code failed in {problem}")
+        raise
+    problem = host.last_problem(channel)
+    assert not problem, f"the plugin's own code failed in {problem}"
+
+
 @asynccontextmanager
 async def house(case: Case, seed: int) -> AsyncIterator[House]:
     """A house that is torn down again."""
@@ -117,6 +130,7 @@ async def house(case: Case, seed: int) -> AsyncIterator[House]:
             unit.put_app(App(APP, "shop", clock.now()))
         settings = simulator.settings(case.base_url)
         account = await engine.accounts.add(APP, case.kind.name, case.kind.environments[0].value, settings)
-        yield House(case, store, engine, clock, wire, simulator, account)
+        with _sound(engine.host, case.kind.name):
+            yield House(case, store, engine, clock, wire, simulator, account)
     finally:
         store.close()

@@ -7,12 +7,23 @@ from collections.abc import Callable, Iterable, Sequence
 from paycore.channel import AfterUnknown, ChannelKind, ChannelVerb, Method, Price
 
 YES, NO = "yes", "no"
+BEGIN, END = "<!-- matrix -->", "<!-- end of matrix -->"
+"""Where the matrix stands in a page."""
 
 
 def matrix(kinds: Iterable[ChannelKind]) -> str:
     """Two tables: what each channel can do, and what each of its methods promises."""
     ordered = sorted(kinds, key=lambda kind: kind.name)
     return "\n\n".join((_channels(ordered), _methods(ordered)))
+
+
+def put_into(page: str, text: str) -> str:
+    """The page with the matrix between its marks. Raises ValueError for a page that has none."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page has no marks {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
 
 
 def _channels(kinds: Sequence[ChannelKind]) -> str:

@@ -177,7 +177,9 @@ class Replies:
             for place, reply in enumerate(genuine.replies):
                 for name, forged in forged_replies(reply):
                     finding = stand.hold(begin(), _at(place, forged))
-                    is_harmless = finding == genuine.finding  # the byte lies outside of what is signed and is not believed
+                    is_harmless = (
+                        finding == genuine.finding
+                    )  # the byte lies outside of what is signed and is not believed
                     assert believes_nothing(finding) or is_harmless, f"{what}, answer {place}, {name}: {finding}"
 
     def test_an_answer_without_its_signature_is_never_believed(self, stand: Stand) -> None:
