@@ -28,7 +28,7 @@ from paycore_wechatpay.simulator import LADDER, NoticeFault, RefundEnd
 
 from .support import BASE, MINUTE, SECOND, World, account_of, open_channel, raw, version_of
 
-COVERED = (signing.TIMESTAMP, signing.NONCE, signing.SERIAL, signing.SIGNATURE)
+COVERED = (signing.TIMESTAMP, signing.NONCE, signing.SERIAL, signing.SIGNATURE, signing.SIGNATURE_TYPE)
 
 
 @pytest.fixture
@@ -53,6 +53,7 @@ def resealed(world: World, notice: RawNotice, **changes: Any) -> RawNotice:
     timestamp = str(world.now // SECOND)
     signature = signing.sign(key, signing.signed_text(timestamp, "nonce", body=body))
     words = {
+        signing.SIGNATURE_TYPE: signing.SCHEME,
         signing.TIMESTAMP: timestamp,
         signing.NONCE: "nonce",
         signing.SERIAL: serial,
@@ -127,12 +128,14 @@ def test_only_a_post_is_a_notice(world: World) -> None:
             read(world, replace(notice, method=method))
 
 
-def test_another_signature_type_is_refused_and_ours_may_be_named(world: World) -> None:
+def test_a_notice_names_the_one_signature_type(world: World) -> None:
     notice = paid_notice(world)
     for name in ("WECHATPAY2-SM2-WITH-SM3", "WECHATPAY2-SHA1-RSA2048", "RSA", ""):
         with pytest.raises(Forged):
             read(world, replace(notice, headers={**notice.headers, signing.SIGNATURE_TYPE: name}))
-    assert read(world, replace(notice, headers={**notice.headers, signing.SIGNATURE_TYPE: signing.SCHEME})).findings
+    bare = {name: value for name, value in notice.headers.items() if name != signing.SIGNATURE_TYPE}
+    with pytest.raises(Forged):
+        read(world, replace(notice, headers=bare))
 
 
 def test_reading_a_notice_asks_nobody_whatever_its_serial(world: World) -> None:

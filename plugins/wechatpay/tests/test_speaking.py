@@ -498,6 +498,7 @@ def test_a_file_is_whole_gzip_and_no_bomb() -> None:
     plain = b"x" * 1000
     packed, sha1 = gzip.compress(plain), hashlib.sha1(plain, usedforsecurity=False).hexdigest()
     assert bills.unpacked(packed, sha1=sha1.upper()) == plain
+    assert bills.unpacked(plain, sha1=sha1) == plain, "unpacked on the way"
     for bad in (packed[:-1], packed + b"x", packed[1:], b"", packed + packed):
         with pytest.raises(bills.BadBill):
             bills.unpacked(bad, sha1=sha1)

@@ -158,9 +158,9 @@ def test_a_refund_state(state: str, kinds: tuple[type, type]) -> None:
 @pytest.mark.parametrize(("table", "code", "kind"), ROWS)
 def test_an_error_code(table: Any, code: str, kind: type) -> None:
     for is_signed in (True, False):
-        finding = reading.refused(Answer(400, squeezed(code), {}, is_signed), table)
-        assert type(finding) is kind
+        finding: Any = reading.refused(Answer(400, squeezed(code), {}, is_signed), table)
         assert finding.authenticated == is_signed, "a refusal is as certain as its signature"
+        assert type(finding) is kind
 
 
 @pytest.mark.parametrize(("table", "code", "kind"), ROWS)

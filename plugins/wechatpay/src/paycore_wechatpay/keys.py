@@ -61,7 +61,10 @@ class Verifiers:
         return Verifiers(self._known | added)
 
     def prove(self, headers: Mapping[str, str], body: bytes, now: int) -> bool:
-        """Whether WeChat Pay signed exactly this body, less than 300 s from now. The serial picks the key; nothing is fetched."""
+        """Whether WeChat Pay signed exactly this body, less than 300 s from now. The serial picks the key; nothing is fetched.
+
+        An answer may leave out what sort of signature it has; another sort than ours is never looked at.
+        """
         timestamp, nonce, signature, serial = (
             headers.get(name, "") for name in (signing.TIMESTAMP, signing.NONCE, signing.SIGNATURE, signing.SERIAL)
         )

@@ -48,6 +48,8 @@ def _prove(ring: Keyring, notice: RawNotice, now: int) -> None:
         raise Forged("not a notice of WeChat Pay's")
     if notice.headers.get(signing.SIGNATURE, "").startswith(signing.PROBE):
         raise Forged("a probe: WeChat Pay looks whether signatures are verified")
+    if notice.headers.get(signing.SIGNATURE_TYPE) != signing.SCHEME:
+        raise Forged("the notice does not say that it has the signature which we know")
     if not ring.verifiers.prove(notice.headers, notice.body, now):
         raise Forged("the notice does not verify")
 

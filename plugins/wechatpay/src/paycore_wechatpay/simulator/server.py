@@ -712,6 +712,7 @@ def _signature(name: str, key: RSAPrivateKey, nonce: str, body: bytes, now: int)
         signing.TIMESTAMP: timestamp,
         signing.NONCE: nonce,
         signing.SERIAL: name,
+        signing.SIGNATURE_TYPE: signing.SCHEME,
         signing.SIGNATURE: signing.sign(key, signing.signed_text(timestamp, nonce, body=body)),
     }
 
