@@ -133,6 +133,7 @@ def test_typical_codes_are_smaller_than_two_kilobytes(text: str) -> None:
     modules = qr.matrix(text)
     assert len(qr.svg(modules)) < 2048
     assert len(qr.png(modules)) < 2048
+    assert len(qr.terminal(modules)) < 2048
 
 
 @pytest.mark.parametrize("correction", ["L", "M", "Q", "H"])

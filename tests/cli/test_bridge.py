@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from paycore.cli.opening import host_of, settings_of
+from paycore_bridge import surfaces
 from tests.cli.running import command, paycore
 
 PAY_REQ = {
@@ -18,7 +20,7 @@ PAY_REQ = {
     "packageValue": "Sign=WXPay",
     "nonceStr": "593BEC0C930BF1AFEB40B4A08C8FB242",
     "timeStamp": "1795375803",
-    "sign": "c2lnbg==",
+    "sign": "Ab+/" * 86,
 }
 
 
@@ -94,6 +96,21 @@ def test_the_rules_of_every_shell_name_the_pages_exactly() -> None:
     plain = command("bridge", "shells", "https://pay.example", "--shell", "harmony")
     assert "javascriptProxyPermission" in plain.out
     assert "WKScriptMessage" not in plain.out
+
+
+def test_channels_and_the_bridge_read_the_same_codes_alike() -> None:
+    """What the runtime's own knowledge of a wallet says, and what the channel declares, may never part."""
+    known = {table.source: table for bridge in surfaces.ALL for table in bridge.results}
+    kinds = host_of(settings_of(None)).kinds.values()
+    declared = [table for kind in kinds if kind.bridge is not None for table in kind.bridge.results]
+    apart = [
+        (table.source, code)
+        for table in declared
+        if (ours := known.get(table.source)) is not None
+        for code in {*table.exact, *ours.exact}
+        if table.read(code).outcome is not ours.read(code).outcome
+    ]
+    assert apart == []
 
 
 def test_help_of_the_bridge_loads_no_cryptography(tmp_path: Path) -> None:
