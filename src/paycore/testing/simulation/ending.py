@@ -134,8 +134,8 @@ def _open_ends(world: "World", rows: Rows) -> list[str]:
 
 
 def _only_a_query_ends(world: "World", refund: RefundRow) -> bool:
-    """Whether the channel refused it, of which no notice ever tells, in a world whose queries are never answered."""
-    return world.options.roads is Roads.NOTICES and not world.truth.refund_state(refund)
+    """Whether it was refused or has failed, which only a query proves, in a world whose queries are never answered."""
+    return world.options.roads is Roads.NOTICES and world.truth.refund_state(refund) in ("", "FAILED")
 
 
 def _waits_for_a_person(world: "World", order_id: str, rows: Rows) -> bool:
@@ -211,7 +211,7 @@ def _compare_refund(world: "World", refund: RefundRow, rows: Rows) -> None:
         return  # a person knew better
     theirs = world.truth.refund_state(refund)
     expected = AS_OURS.get(theirs, "")
-    if not theirs and _only_a_query_ends(world, refund):
+    if refund.is_reserving and _only_a_query_ends(world, refund):
         return
     if theirs and refund.state != expected:
         world.violated("books", f"refund {refund.refund_id} is {refund.state}; the channel has it {theirs}")

@@ -117,9 +117,9 @@ def draw(seed: int) -> Options:
         hidden_trades=one([False, False, True]),
         pays_at_the_edge=one([False, False, True]),
         pays_in_bursts=one([False, False, True]),
-        pays_when_over=one([0.0, 0.1, 0.5]),
-        pays_other_amounts=one([0.0, 0.0, 0.1]),
-        pays_other_merchants=one([0.0, 0.0, 0.0, 0.1]),
+        pays_when_over=one([0.0, 0.3, 1.0]),
+        pays_other_amounts=one([0.0, 0.0, 0.3]),
+        pays_other_merchants=one([0.0, 0.0, 0.0, 0.2]),
         refund_seconds=one([0.0, 0.0, 5.0, 60.0, None]),
         bad_refund_ends=one([0.0, 0.0, 0.3]),
     )

@@ -57,6 +57,8 @@ class Life:
             crowd.append(self.closer())
         if self.dice.random() < 0.3:
             crowd.append(self.cashier())
+        if self.dice.random() < self.world.options.pays_when_over:
+            crowd.append(self.latecomer())
         await asyncio.gather(*crowd)
 
     async def pause(self, seconds: float) -> None:
@@ -159,6 +161,23 @@ class Life:
                 for payment in chosen:
                     self.act(payment)
 
+    async def latecomer(self) -> None:
+        """Somebody whose money was under way when everybody else thought that the order was settled."""
+        while not self.world.weather.is_calm:
+            await self.pause(20)
+            order = self.world.ledger.rows.orders[self.order_id]
+            if order.state in ("PAID", "CLOSED"):
+                break
+        await self.pause(30)
+        for payment in self.world.payments_of(self.order_id)[: self.dice.choice([1, 1, 2])]:
+            if self.world.weather.is_calm or payment.payment_id not in self.world.channel.books.trades:
+                return
+            try:
+                with self.world.channel.happening():
+                    self.pay(payment.payment_id, even_if_over=True)
+            except NotPayable:
+                continue
+
     def act(self, payment: PaymentRow) -> None:
         """Do something with one attempt, if the channel lets us."""
         world, now = self.world, true_now()
@@ -181,14 +200,16 @@ class Life:
         except (NotPayable, LookupError):
             return
 
-    def pay(self, payment_id: str) -> None:
+    def pay(self, payment_id: str, *, even_if_over: bool = False) -> None:
         options, weather = self.world.options, self.world.weather
         trade = self.world.channel.books.trades[payment_id]
         amount_minor = trade.amount_minor
         if weather.strikes("payer: another amount", options.pays_other_amounts):
             amount_minor = max(amount_minor + self.dice.choice([-1, 1, 500]), 1)
         other = "OTHER" if weather.strikes("payer: another merchant", options.pays_other_merchants) else ""
-        even_if_over = weather.strikes("payer: pays what is over", options.pays_when_over)
+        even_if_over = even_if_over or self.dice.random() < options.pays_when_over
+        if trade.state in ("CLOSED", "DECLINED"):
+            weather.count("payer: pays what is over")
         self.world.channel.simulator.pay(
             payment_id, true_now(), amount_minor=amount_minor, paid_to=other, even_if_over=even_if_over
         )
@@ -221,9 +242,9 @@ class Life:
 
     async def clerks(self) -> None:
         """Ask how it stands, refund twice at once and more than there is, look at what went wrong."""
-        for _ in range(self.dice.choice([1, 2, 3])):
-            await self.pause(50)
-            match self.dice.choice(["sync", "refund", "refund", "refund", "console", "bounce", "remedy", "retry"]):
+        for _ in range(self.dice.choice([1, 2, 3, 4])):
+            await self.pause(40)
+            match self.dice.choice(["sync", "refund", "refund", "refund", "console", "bounce", "bounce", "remedy", "retry"]):
                 case "sync":
                     await self.try_to(self.shop, "SyncOrder", order_pb2.SyncOrderRequest(order_id=self.order_id))
                 case "refund":

@@ -1,0 +1,50 @@
+"""python -m paycore.testing.simulation SEED ... | --many COUNT [--from SEED]"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from paycore.testing.simulation.many import run_many
+from paycore.testing.simulation.report import story
+from paycore.testing.simulation.world import run_seed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run seeds and say what came of them; 1 when any rule was broken."""
+    parser = argparse.ArgumentParser(prog="python -m paycore.testing.simulation", description="Simulate money safety.")
+    parser.add_argument("seeds", nargs="*", type=int, help="seeds to run and tell about")
+    parser.add_argument("--many", type=int, default=0, metavar="COUNT", help="run so many seeds on all cores")
+    parser.add_argument("--from", type=int, default=1_000_000, dest="first", metavar="SEED", help="the first of them")
+    parser.add_argument("--lines", type=int, default=200, help="how much of a story is told")
+    given = parser.parse_args(arguments)
+    if bool(given.seeds) == bool(given.many):
+        parser.error("give seeds, or --many COUNT")
+    return _many(given.first, given.many, given.lines) if given.many else _each(given.seeds, given.lines)
+
+
+def _each(seeds: Sequence[int], lines: int) -> int:
+    outcomes = [run_seed(seed) for seed in seeds]
+    for outcome in outcomes:
+        _say(story(outcome, lines))
+    return int(any(outcome.violation for outcome in outcomes))
+
+
+def _many(first: int, count: int, lines: int) -> int:
+    failed = 0
+    for tally in run_many(range(first, first + count)):
+        for outcome in tally.failed[failed:]:
+            _say(story(outcome, lines))
+        failed = len(tally.failed)
+        _say(f"... {tally.seeds} of {count}, {tally.seeds / tally.seconds:.1f} a second, {failed} violations")
+        last = tally
+    _say(str(last))
+    return int(bool(failed))
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
