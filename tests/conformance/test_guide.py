@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from paycore.channel import ChannelVerb
 from paycore.cli.scaffolding import scaffold
 from paycore.testing.conformance import ChannelConformance
 from tests.conformance import guide
+from tests.house.sources import BIN, HOUSE
 
 CHECKS = {name for name in dir(ChannelConformance) if name.startswith("test_")}
 VERBS = ("prepare", "query", "close", "refund", "query_refund", "read_notice", "meaning")
@@ -39,6 +42,25 @@ def test_whoever_follows_the_guide_has_a_channel_that_keeps_the_kit(acme: Path) 
     ran = guide.run(acme)
     assert ran.failed == {}, ran.output
     assert ran.passed == CHECKS
+
+
+def test_what_the_guide_makes_is_typed_and_clean(acme: Path) -> None:
+    """By the house's own rules, strictly; unused imports would be words that the guide does not need."""
+    guide.follow(acme)
+    config = str(HOUSE / "pyproject.toml")
+    for command in (
+        ["mypy", "--strict", "--config-file", config, "--cache-dir", str(acme / "cache"), "src/paycore_acme"],
+        ["ruff", "check", "--no-cache", "--ignore", "I001", "--config", config, "src"],
+        ["ruff", "format", "--check", "--no-cache", "--config", config, "src"],
+    ):
+        environment = {
+            **os.environ,
+            "MYPYPATH": f"{acme / 'src'}{os.pathsep}{HOUSE / 'src'}{os.pathsep}{HOUSE / 'bridge'}",
+        }
+        done = subprocess.run(
+            [str(BIN / command[0]), *command[1:]], cwd=acme, env=environment, capture_output=True, text=True, timeout=58
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_guide_writes_every_verb_that_the_scaffold_leaves_open(acme: Path) -> None:
