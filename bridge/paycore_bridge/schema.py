@@ -63,6 +63,8 @@ def _all_of(checks: list[Check], value: Any) -> Iterator[Problem]:
 
 def _same(left: Any, right: Any) -> bool:
     """Equality as JSON means it: true is not 1, at any depth."""
+    if isinstance(left, str) or isinstance(right, str):
+        return bool(left == right)
     return left == right and canonical_json(left) == canonical_json(right)
 
 
