@@ -76,9 +76,26 @@ RULES: list[tuple[str, Callable[[], object], str]] = [
         PAID + "100-0-50 | r CHANNEL SUCCEEDED 50",
     ),
     (
-        "a sum may hold a refund of ours whose answer we do not know",
-        lambda: sent().learns(Unknown()).hears(in_all(60, "n1"), "NOTICE"),
+        "a sum in a query may hold a refund of ours whose answer we do not know",
+        lambda: sent().learns(Unknown()).hears(in_all(60), "QUERY"),
         PAID + "100-60-0 | r1 MERCHANT UNKNOWN 60 >QUERY_REFUND",
+    ),
+    (
+        "a sum that ours cannot be told from is refused, for it comes again",
+        lambda: sent().learns(Unknown()).hears(in_all(60, "n1"), "NOTICE"),
+        PAID + "100-60-0 | r1 MERCHANT UNKNOWN 60 >QUERY_REFUND !CONFLICT_RETRY",
+    ),
+    (
+        "and is told apart when ours has ended",
+        lambda: (
+            sent()
+            .learns(Unknown())
+            .hears(in_all(60, "n1"), "NOTICE")
+            .takes_refund()
+            .learns(Refunded(), ASKED)
+            .hears(in_all(100, "n1"), "NOTICE")
+        ),
+        PAID + "100-0-100 | r1 MERCHANT SUCCEEDED 60 >QUERY_REFUND | r CHANNEL SUCCEEDED 40",
     ),
     (
         "a sum that names ours proves it, and shows what was begun at the channel beside it",

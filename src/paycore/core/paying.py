@@ -406,7 +406,7 @@ def _paid(order: Order, payment: Payment, fact: PaymentHeard, paid: Paid, owns: 
         return _wrong_account(order, payment, owns, now)
     if payment.terms.price is Price.STORE and fact.via is Via.CONFIRM and not _is_what_we_asked(payment, paid):
         raise Refused(Reason.EVIDENCE_MISMATCH, "The purchase is not the one that was asked for.")
-    order = absorb_refunds(order, payment, paid.refunds, now)
+    order = absorb_refunds(order, payment, paid.refunds, now, via=fact.via)
     payment = known(order, payment.payment_id)
     if payment.state is PaymentState.SUCCEEDED:
         return _paid_again(order, payment, fact, paid, owns, now)

@@ -353,11 +353,11 @@ def _can_query(order: Order, refund: Refund) -> bool:
 # ---------------------------------------------------------------------------------------------- begun at the channel
 
 
-def absorb_refunds(order: Order, payment: Payment, refunds: tuple[ChannelRefund, ...], now: int) -> Order:
+def absorb_refunds(order: Order, payment: Payment, refunds: tuple[ChannelRefund, ...], now: int, *, via: Via) -> Order:
     """Record the refunds that a channel reports together with a payment: ours are answered, others are recorded."""
     for told in refunds:
         if told.is_sum:
-            order = _absorb_sum(order, payment, told, now)
+            order = _absorb_sum(order, payment, told, now, via)
             continue
         finding: RefundFinding = (
             RefundBounced(told.channel_refund_no)
@@ -380,29 +380,35 @@ def absorb_refunds(order: Order, payment: Payment, refunds: tuple[ChannelRefund,
     return order
 
 
-def _absorb_sum(order: Order, payment: Payment, told: ChannelRefund, now: int) -> Order:
+def _absorb_sum(order: Order, payment: Payment, told: ChannelRefund, now: int, via: Via) -> Order:
     """A channel that tells only what went back in all: what no refund that we know of explains was begun there.
 
-    A refund of ours that was sent and not yet answered may be part of the sum; it is not counted twice.
+    A refund of ours whose outcome is open may be part of the sum or not. It is not counted twice; and a notice that
+    cannot be told apart from it is refused until it can be, for the channel sends it again.
     """
     number = told.refund_id or told.channel_refund_no
     ours = order.refund(told.refund_id) if told.refund_id else None
     if ours is not None:
         number = ""
         order = refund_heard(order, RefundHeard(ours.refund_id, Via.QUERY, Refunded(None, told.channel_refund_no)), now)
-    explained = sum(one.amount_minor for one in order.refunds_of(payment.payment_id) if _may_have_returned(one))
+    known = tuple(order.refunds_of(payment.payment_id))
+    unexplained = told.amount_minor - sum(one.amount_minor for one in known if one.state is RefundState.SUCCEEDED)
+    open_minor = sum(one.amount_minor for one in known if _may_have_returned(one))
+    if number and via is Via.NOTICE and unexplained > 0 and open_minor:
+        raise Refused(Reason.CONFLICT_RETRY, "What went back cannot be told apart from a refund of ours that is open.")
     return record_return(
         order,
         payment,
         refund_id=_channel_refund_id(payment, number or f"sum|{told.amount_minor}"),
-        amount_minor=told.amount_minor - explained,
+        amount_minor=unexplained - open_minor,
         channel_refund_no=number,
         now=now,
     )
 
 
 def _may_have_returned(refund: Refund) -> bool:
-    return refund.state is RefundState.SUCCEEDED or (refund.is_reserving and refund.sends > 0)
+    """Sent, and its outcome open. ABNORMAL was refused and is not found: only a person can say more."""
+    return refund.is_reserving and refund.sends > 0 and refund.state is not RefundState.ABNORMAL
 
 
 def foreign_refund_heard(order: Order, payment: Payment, fact: ForeignRefundHeard, now: int) -> Order:
