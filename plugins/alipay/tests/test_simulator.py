@@ -97,8 +97,8 @@ def test_an_order_that_is_over_is_not_paid(world: World) -> None:
 def test_every_letter_of_an_order_counts(world: World) -> None:
     order = order_str(world)
     for place, letter in enumerate(order):
+        changed = order[:place] + ("A" if letter != "A" else "B") + order[place + 1 :]
         with pytest.raises(Forged):
-            changed = order[:place] + ("A" if letter != "A" else "B") + order[place + 1 :]
             world.simulator.open_app(changed, world.now)
 
 
