@@ -58,10 +58,10 @@ class Quick:
         return self._plans[name]
 
     def _checks(self, descriptor: Descriptor) -> Iterable[Check]:
-        if _rules(descriptor, "buf.validate.message"):
+        if rules_of(descriptor, "buf.validate.message"):
             raise Unknown
         for oneof in descriptor.oneofs:
-            rules = _rules(oneof, "buf.validate.oneof")
+            rules = rules_of(oneof, "buf.validate.oneof")
             if rules.keys() - {"buf.validate.OneofRules.required"}:
                 raise Unknown
             if rules:
@@ -70,7 +70,7 @@ class Quick:
             yield from self._checks_of(field)
 
     def _checks_of(self, field: FieldDescriptor) -> Iterable[Check]:
-        rules = _rules(field, "buf.validate.field")
+        rules = rules_of(field, "buf.validate.field")
         held = field.message_type
         if held is not None and held.GetOptions().map_entry:
             yield _of(field.name, _map_check(rules))
@@ -102,7 +102,7 @@ class Quick:
         return lambda items: len(items) <= most and all(map(self.is_sound, items))
 
 
-def _rules(descriptor: Any, option: str) -> dict[str, Any]:
+def rules_of(descriptor: Any, option: str) -> dict[str, Any]:
     """The rules in an option of a descriptor, by their full names; those of a kind (string, map, ...) one by one."""
     found: dict[str, Any] = {}
     for extension, rules in descriptor.GetOptions().ListFields():
