@@ -310,6 +310,7 @@ TAMPERED: list[tuple[str, str]] = [
     ("parent", "UPDATE sessions SET order_id = 'or-nobody'"),
     ("parent", "UPDATE channel_references SET payment_id = 'py-nobody'"),
     ("parent", "UPDATE anomalies SET app_id = 'ap-nobody' WHERE order_id IS NULL"),
+    ("parent", "INSERT INTO account_blobs (account_id, app_id, due_at, failures) VALUES ('ac-nobody', 'ap', 1, 0)"),
     ("parent", "UPDATE api_keys SET app_id = 'ap-nobody'"),
     ("parent", f"DELETE FROM orders WHERE order_id = {order('closed')}"),
     ("parent request_subject", "UPDATE requests SET order_id = 'or-nobody'"),

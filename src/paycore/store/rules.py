@@ -478,6 +478,7 @@ RULES = (
                 ("channel_references", "payments", "payment_id"),
                 ("accounts", "apps", "app_id"),
                 ("account_versions", "accounts", "account_id"),
+                ("account_blobs", "accounts", "account_id"),
                 ("api_keys", "apps", "app_id"),
             )
         ),
