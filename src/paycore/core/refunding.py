@@ -383,8 +383,8 @@ def absorb_refunds(order: Order, payment: Payment, refunds: tuple[ChannelRefund,
 def _absorb_sum(order: Order, payment: Payment, told: ChannelRefund, now: int, via: Via) -> Order:
     """A channel that tells only what went back in all: what no refund that we know of explains was begun there.
 
-    A refund of ours whose outcome is open may be part of the sum or not. It is not counted twice; and a notice that
-    cannot be told apart from it is refused until it can be, for the channel sends it again.
+    While the outcome of a refund of ours is open, nobody can say whether it is part of the sum. A notice is refused
+    until then, for the channel sends it again; an answer is left for the next one.
     """
     number = told.refund_id or told.channel_refund_no
     ours = order.refund(told.refund_id) if told.refund_id else None
@@ -393,14 +393,16 @@ def _absorb_sum(order: Order, payment: Payment, told: ChannelRefund, now: int, v
         order = refund_heard(order, RefundHeard(ours.refund_id, Via.QUERY, Refunded(None, told.channel_refund_no)), now)
     known = tuple(order.refunds_of(payment.payment_id))
     unexplained = told.amount_minor - sum(one.amount_minor for one in known if one.state is RefundState.SUCCEEDED)
-    open_minor = sum(one.amount_minor for one in known if _may_have_returned(one))
-    if number and via is Via.NOTICE and unexplained > 0 and open_minor:
-        raise Refused(Reason.CONFLICT_RETRY, "What went back cannot be told apart from a refund of ours that is open.")
+    if unexplained > 0 and any(_may_have_returned(one) for one in known):
+        if via is Via.NOTICE:
+            text = "What went back cannot be told apart from a refund of ours that is open."
+            raise Refused(Reason.CONFLICT_RETRY, text)
+        return order
     return record_return(
         order,
         payment,
         refund_id=_channel_refund_id(payment, number or f"sum|{told.amount_minor}"),
-        amount_minor=unexplained - open_minor,
+        amount_minor=unexplained,
         channel_refund_no=number,
         now=now,
     )
