@@ -34,7 +34,7 @@ DOWNLOAD_LIFETIME = 30 * wire.SECOND
 
 _PRODUCTS = {
     "alipay.trade.app.pay": {"QUICK_MSECURITY_PAY"},
-    "alipay.trade.wap.pay": {"QUICK_WAP_WAY"},
+    "alipay.trade.wap.pay": {"QUICK_WAP_WAY", "QUICK_WAP_PAY"},
     "alipay.trade.page.pay": {"FAST_INSTANT_TRADE_PAY"},
     "alipay.trade.precreate": {"FACE_TO_FACE_PAYMENT", "QR_CODE_OFFLINE"},
     "alipay.trade.create": {"JSAPI_PAY"},
@@ -89,10 +89,16 @@ class AlipaySimulator:
     """
 
     def __init__(
-        self, seed: str | None = None, *, ladder: tuple[int, ...] = LADDER, ring: keys.KeyRing | None = None
+        self,
+        seed: str | None = None,
+        *,
+        ladder: tuple[int, ...] = LADDER,
+        ring: keys.KeyRing | None = None,
+        merchants: tuple[Merchant, ...] = MERCHANTS,
     ) -> None:
         seed_bytes = hashlib.sha256((secrets.token_hex(32) if seed is None else seed).encode()).digest()
         self.ring = ring or keys.KeyRing()
+        self.merchants = merchants
         self._issued: list[tuple[str, int]] = []
         """Which keys an application has, newest last, by its id and the key's version."""
         self._certified: set[str] = set()
@@ -112,12 +118,13 @@ class AlipaySimulator:
     # ------------------------------------------------------------------------------------ keys
 
     def settings(
-        self, base_url: str, merchant: Merchant = MERCHANTS[0], key_version: int = 1, *, by_certificates: bool = False
+        self, base_url: str, merchant: Merchant | None = None, key_version: int = 1, *, by_certificates: bool = False
     ) -> Mapping[str, str]:
         """The account settings of a merchant here, reachable at this URL. The private key is plain text.
 
         Another key version is what rotation gives: both work until `retire_key`.
         """
+        merchant = merchant or self.merchants[0]
         self._base_url = base_url.rstrip("/")
         self._base_path = urlsplit(self._base_url).path
         role = _app_role(merchant.app_id, key_version)
@@ -143,15 +150,15 @@ class AlipaySimulator:
 
     def other_settings(self, base_url: str) -> Mapping[str, str]:
         """The account settings of a second merchant."""
-        return self.settings(base_url, MERCHANTS[1])
+        return self.settings(base_url, self.merchants[-1])
 
     def next_settings(self, base_url: str) -> Mapping[str, str]:
         """The first merchant's settings with a new application key."""
         return self.settings(base_url, key_version=2)
 
-    def retire_key(self, merchant: Merchant = MERCHANTS[0], key_version: int = 1) -> None:
+    def retire_key(self, merchant: Merchant | None = None, key_version: int = 1) -> None:
         """Take no more calls signed with this key."""
-        self._issued.remove((merchant.app_id, key_version))
+        self._issued.remove(((merchant or self.merchants[0]).app_id, key_version))
 
     def _app_roles(self, app_id: str) -> list[str]:
         """The roles of an application's keys that still count, the newest first."""
@@ -220,7 +227,7 @@ class AlipaySimulator:
 
     def _authentic(self, parameters: Mapping[str, str], now: int, *, is_fresh: bool = True) -> Merchant:
         """The merchant that signed these parameters. Raises Refusal."""
-        merchant = next((one for one in MERCHANTS if one.app_id == parameters.get("app_id")), None)
+        merchant = next((one for one in self.merchants if one.app_id == parameters.get("app_id")), None)
         if merchant is None:
             raise Refusal("isv.invalid-app-id", "40002")
         if parameters.get("sign_type") != signing.SIGN_TYPE:
@@ -670,7 +677,7 @@ class AlipaySimulator:
         wrong = {
             Lie.AMOUNT: {"total_amount": wire.money((trade.taken_minor or trade.amount_minor) + 1)},
             Lie.CURRENCY: {"trans_currency": "USD"},
-            Lie.MERCHANT: {"seller_id": MERCHANTS[1].seller_id},
+            Lie.MERCHANT: {"seller_id": self.merchants[-1].seller_id},
         }
         trade.shown |= wrong[lie]
         self._announce("paid", trade, now)
@@ -694,9 +701,9 @@ class AlipaySimulator:
         """Notices like this one that only somebody who knows the protocol could forge, each by its name."""
         given = wire.texts(wire.read_form(genuine.body))
         bare = {name: value for name, value in given.items() if name not in ("sign", "sign_type")}
-        merchant = next(one for one in MERCHANTS if one.app_id == given["app_id"])
+        merchant = next(one for one in self.merchants if one.app_id == given["app_id"])
         alipay, app = self._alipay_key(merchant), next(iter(self._app_keys(merchant.app_id)))
-        other = self.ring.key(_alipay_role(next(one for one in MERCHANTS if one != merchant).app_id))
+        other = self.ring.key(_alipay_role(next(one for one in self.merchants if one != merchant).app_id))
         text = _notice_text(bare)
         rsa2, rsa = {"sign_type": "RSA2"}, {"sign_type": "RSA"}
         forged = {
@@ -763,7 +770,7 @@ class AlipaySimulator:
         if fault is NoticeFault.WRONG_AMOUNT:
             parameters["total_amount"] = wire.money((trade.taken_minor or trade.amount_minor) + 1)
         if fault is NoticeFault.WRONG_MERCHANT:
-            parameters["seller_id"] = MERCHANTS[1].seller_id
+            parameters["seller_id"] = self.merchants[-1].seller_id
         for _ in range(2 if fault is NoticeFault.DUPLICATE else 1):
             self._postbox.post(
                 url=trade.notify_url,
@@ -774,7 +781,7 @@ class AlipaySimulator:
 
     def _envelope(self, letter: Letter, now: int) -> Request:
         parameters = {**letter.parameters, "notify_time": wire.time(now)}
-        merchant = next(one for one in MERCHANTS if one.app_id == parameters["app_id"])
+        merchant = next(one for one in self.merchants if one.app_id == parameters["app_id"])
         key = self.ring.key("forger") if letter.is_forged else self._alipay_key(merchant)
         signed = parameters | {"sign_type": signing.SIGN_TYPE, "sign": signing.sign(key, _notice_text(parameters))}
         headers = {"content-type": f"application/x-www-form-urlencoded; charset={wire.CHARSET}"}
