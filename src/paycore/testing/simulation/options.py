@@ -86,7 +86,7 @@ def draw(seed: int) -> Options:
     one = dice.choice
     roads = one([Roads.BOTH, Roads.BOTH, Roads.BOTH, Roads.NOTICES, Roads.QUERIES])
     is_rough = dice.random() < 0.9
-    network = one([0.0, 0.05, 0.15, 0.4]) if is_rough else 0.0
+    network = one([0.0, 0.05, 0.15, 0.4, 0.8]) if is_rough else 0.0
     has_notices = roads is not Roads.QUERIES
     has_queries = roads is not Roads.NOTICES
     return Options(
@@ -119,7 +119,7 @@ def draw(seed: int) -> Options:
         pays_in_bursts=one([False, False, True]),
         pays_when_over=one([0.0, 0.3, 1.0]),
         pays_other_amounts=one([0.0, 0.0, 0.3]),
-        pays_other_merchants=one([0.0, 0.0, 0.0, 0.2]),
+        pays_other_merchants=one([0.0, 0.0, 0.0, 0.2]) if has_queries else 0.0,
         refund_seconds=one([0.0, 0.0, 5.0, 60.0, None]),
         bad_refund_ends=one([0.0, 0.0, 0.3]),
     )

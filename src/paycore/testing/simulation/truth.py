@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from paycore.testing.simulation.rows import PaymentRow, RefundRow
 from paycore_sandbox.simulator import Books
 
-MARGIN = 60 * 1_000_000
-"""How long after the expiry "not found" begins to prove something."""
+MARGIN = 50 * 1_000_000
+"""How long after the expiry "not found" begins to prove something: a minute, by a clock that may be some seconds wrong."""
 
 
 class Truth:
