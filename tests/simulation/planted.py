@@ -6,16 +6,28 @@ A class of bugs counts as covered only while its mutation is caught.
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from paycore.channel import ChannelVerb
 from paycore.core import decide as deciding
 from paycore.core import paying, refunding, schedule
+from paycore.core.edit import put_payment, put_refund
+from paycore.core.events import announce
 from paycore.core.facts import Via
 from paycore.core.findings import NotSent, Paid
 from paycore.core.ids import Prefix, derive_id
-from paycore.core.order import Order, Payment, PaymentState, Refund, RefundState
+from paycore.core.order import (
+    Order,
+    OrderState,
+    Payment,
+    PaymentState,
+    Refund,
+    RefundOrigin,
+    RefundState,
+    SurplusPolicy,
+)
 from paycore.core.refusals import Refused
 from paycore.engine import asking, clock_work, converse, hub, notices, tell, verbs
 from paycore.engine.refunding import Refunding
@@ -128,23 +140,21 @@ def acknowledge_before_commit() -> list[Change]:
     return [(notices.Notices, "_take_in", mutant)]
 
 
+class GivenUp(Exception):
+    """A transaction that was only a rehearsal."""
+
+
 def answer_before_commit() -> list[Change]:
     """Callers hear what will be stored in a moment."""
     given = tell.Teller._write
 
     async def mutant(self: Any, batch: list[Any]) -> None:
-        class Later(Exception):
-            pass
-
         def rehearse() -> Any:
-            tellings = [waiting.telling for waiting in batch]
-            try:
-                with self._scribe._store.write() as unit:
-                    rehearsed = tell._Batch(unit, self._scribe._clock.now())
-                    written = rehearsed.tell(tellings)
-                    raise Later
-            except Later:
-                return written
+            tellings, heard = [waiting.telling for waiting in batch], []
+            with suppress(GivenUp), self._scribe._store.write() as unit:
+                heard.append(tell._Batch(unit, self._scribe._clock.now()).tell(tellings))
+                raise GivenUp
+            return heard[0]
 
         try:
             written = await self._run(rehearse)
@@ -162,17 +172,22 @@ def send_before_commit() -> list[Change]:
     """A refund is sent first and stored afterwards."""
     given = Refunding.create
 
-    async def mutant(self: Any, app_id: str, order_id: str, draft: Any, request: Any, *, deadline_at: int | None) -> Any:
+    async def mutant(
+        self: Any, app_id: str, order_id: str, draft: Any, request: Any, *, deadline_at: int | None
+    ) -> Any:
         order = await self._desk.order_of(app_id, order_id)
         if order.effective is not None and draft.amount_minor <= order.effective.balance_minor:
             refund_id = derive_id(Prefix.REFUND, order.order_id, request.key.request_id)
-            early = Refund(
-                refund_id, order.effective.payment_id, draft.amount_minor, draft.currency, "MERCHANT", 0, 0  # type: ignore[arg-type]
-            )
+            payment_id = order.effective.payment_id
+            early = Refund(refund_id, payment_id, draft.amount_minor, draft.currency, RefundOrigin.MERCHANT, 0, 0)
             account = await self._desk.accounts.open(order.effective.account_id)
             ask = self._desk.asker.refund(order, order.effective, early)
             talk: Any = converse.Talk(
-                self._desk.room, "sandbox", verbs.ChannelVerb.REFUND, lambda: account.channel.refund(ask), lambda found: found
+                self._desk.room,
+                "sandbox",
+                ChannelVerb.REFUND,
+                lambda: account.channel.refund(ask),
+                lambda found: found,
             )
             await verbs._answer(talk, self._desk.clock.now() + 5_000_000)
         return await given(self, app_id, order_id, draft, request, deadline_at=deadline_at)
@@ -182,7 +197,10 @@ def send_before_commit() -> list[Change]:
 
 def no_idempotency() -> list[Change]:
     """A request that was answered before is a new one."""
-    return [(tell._Batch, "_replayed", lambda self, telling: None), (Telling, "put_requests", lambda self, requests: None)]
+    return [
+        (tell._Batch, "_replayed", lambda self, telling: None),
+        (Telling, "put_requests", lambda self, requests: None),
+    ]
 
 
 def same_key_other_content() -> list[Change]:
@@ -214,7 +232,7 @@ def close_overwrites_paid() -> list[Change]:
 
     def mutant(order: Order, fact: Any, now: int) -> Order:
         if order.state.value == "PAID":
-            order = replace(order, state=deciding.OrderState.PENDING)
+            order = replace(order, state=OrderState.PENDING)
         return given(order, fact, now)
 
     return [(deciding, "_close_asked", mutant)]
@@ -262,7 +280,7 @@ def switch_without_closing() -> list[Change]:
         except Refused as refused:
             if refused.reason != "PAYMENT_IN_PROGRESS":
                 raise
-            return paying.put_payment(order, paying._new_payment(order, fact, now), now), fact.payment_id
+            return put_payment(order, paying._new_payment(order, fact, now), now), fact.payment_id
 
     return [(deciding, "payment_asked", mutant)]
 
@@ -284,7 +302,7 @@ def late_money_is_kept() -> list[Change]:
     """Money that comes too late stays where it is, and nobody hears of it."""
 
     def mutant(order: Order, payment: Payment, now: int) -> Order:
-        return paying.put_payment(order, replace(payment, is_kept=True), now)
+        return put_payment(order, replace(payment, is_kept=True), now)
 
     return [(paying, "_surplus", mutant)]
 
@@ -304,7 +322,7 @@ def surplus_is_only_noted() -> list[Change]:
     given = paying._surplus
 
     def mutant(order: Order, payment: Payment, now: int) -> Order:
-        return given(replace(order, surplus_policy=paying.SurplusPolicy.HOLD), payment, now)
+        return given(replace(order, surplus_policy=SurplusPolicy.HOLD), payment, now)
 
     def undone(order: Order, payment: Payment, now: int) -> Order:
         return replace(mutant(order, payment, now), surplus_policy=order.surplus_policy)
@@ -340,7 +358,7 @@ def duplicate_notice_counts_twice() -> list[Change]:
     def mutant(order: Order, payment: Payment, fact: Any, paid: Paid, owns: bool, now: int) -> Order:
         if fact.via is Via.NOTICE:
             twice = replace(payment, captured_minor=payment.captured_minor + paid.amount_minor)
-            return paying.put_payment(order, twice, now)
+            return put_payment(order, twice, now)
         return given(order, payment, fact, paid, owns, now)
 
     return [(paying, "_paid_again", mutant)]
@@ -377,7 +395,9 @@ def refund_check_outside_the_lock() -> list[Change]:
     """Whether there is enough left is looked up first, and believed afterwards."""
     create, refuse = Refunding.create, refunding._refuse_unrefundable
 
-    async def checked(self: Any, app_id: str, order_id: str, draft: Any, request: Any, *, deadline_at: int | None) -> Any:
+    async def checked(
+        self: Any, app_id: str, order_id: str, draft: Any, request: Any, *, deadline_at: int | None
+    ) -> Any:
         order = await self._desk.order_of(app_id, order_id)
         if order.effective is not None and draft.amount_minor > order.effective.balance_minor:
             raise Refused("REFUND_EXCEEDS_BALANCE", "The refund is larger than what is left of the payment.")  # type: ignore[arg-type]
@@ -395,7 +415,14 @@ def refusal_is_believed_alone() -> list[Change]:
     def mutant(order: Order, refund: Refund, fact: Any, finding: Any, owns: bool, now: int) -> Order:
         return refunding._end(order, refund, RefundState.FAILED, now)
 
-    return [(refunding, "_refused", mutant), (refunding, "_not_found", lambda order, refund, fact, owns, now: refunding._end(order, refund, RefundState.FAILED, now))]
+    return [
+        (refunding, "_refused", mutant),
+        (
+            refunding,
+            "_not_found",
+            lambda order, refund, fact, owns, now: refunding._end(order, refund, RefundState.FAILED, now),
+        ),
+    ]
 
 
 def bounce_is_ignored() -> list[Change]:
@@ -418,7 +445,7 @@ def stuck_refund_is_unseen() -> list[Change]:
 
     def mutant(order: Order, refund: Refund, failure: Any, now: int) -> Order:
         stuck = schedule.without_task(replace(refund, state=RefundState.ABNORMAL, failure=failure))
-        return refunding.put_refund(order, stuck, now)
+        return put_refund(order, stuck, now)
 
     return [(refunding, "stuck", mutant)]
 
@@ -467,7 +494,7 @@ def guards_are_ignored() -> list[Change]:
 
 def event_is_forgotten() -> list[Change]:
     """A change of a payment is stored, and not always announced."""
-    given = deciding.announce
+    given = announce
 
     def mutant(before: Any, after: Order, cause: str, at: int) -> Any:
         events = given(before, after, cause, at)

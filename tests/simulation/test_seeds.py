@@ -46,7 +46,7 @@ def test_money_is_safe_in_worlds_that_nobody_has_seen(seeds: range) -> None:
 
 
 def test_every_kind_of_fault_strikes() -> None:
-    struck = set()
+    struck: set[str] = set()
     for seed in range(500, 560):
         struck |= run_seed(seed).struck.keys()
         if struck >= FAULTS:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from paycore.testing.simulation.many import run_many
+from paycore.testing.simulation.many import Tally, run_many
 from paycore.testing.simulation.report import story
 from paycore.testing.simulation.world import run_seed
 
@@ -30,7 +30,7 @@ def _each(seeds: Sequence[int], lines: int) -> int:
 
 
 def _many(first: int, count: int, lines: int) -> int:
-    failed = 0
+    failed, last = 0, Tally()
     for tally in run_many(range(first, first + count)):
         for outcome in tally.failed[failed:]:
             _say(story(outcome, lines))

@@ -17,7 +17,9 @@ from paycore.testing.simulation.server import Incoming, Server
 if TYPE_CHECKING:
     from paycore.testing.simulation.world import World
 
-AGAIN = frozenset({Reason.STORE_UNAVAILABLE, Reason.CONFLICT_RETRY, Reason.RATE_LIMITED, Reason.SHUTTING_DOWN, Reason.TOOK_TOO_LONG})
+AGAIN = frozenset(
+    {Reason.STORE_UNAVAILABLE, Reason.CONFLICT_RETRY, Reason.RATE_LIMITED, Reason.SHUTTING_DOWN, Reason.TOOK_TOO_LONG}
+)
 RESPONSES: dict[str, Any] = {
     rpc.name: GetMessageClass(rpc.output_type) for service in DESCRIPTORS for rpc in service.methods
 }

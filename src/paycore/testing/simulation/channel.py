@@ -5,6 +5,7 @@ A request that has left is on its way whoever dies: it may take effect long afte
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from paycore_sandbox.simulator import LADDER, Fault, NoticeFault, RefundEnd, San
 GATE = "https://sandbox.example/gate"
 LEASE_SECONDS = 30.0
 QUERIES = frozenset({"trades/query", "refunds/query", "purchases/query"})
+CREATING = frozenset({"trades", "refunds"})
 BEFORE = (Fault.LOST, Fault.REFUSED_BY_PROXY, Fault.RATE_LIMITED)
 AFTER = (Fault.EFFECT_THEN_SILENCE, Fault.EFFECT_THEN_SILENCE, Fault.EFFECT_THEN_ERROR, Fault.EFFECT_THEN_ERROR)
 SPOILT = (Fault.UNSIGNED, Fault.BADLY_SIGNED, Fault.TRUNCATED, Fault.EMPTY, Fault.OTHER_SUBJECT)
@@ -36,6 +38,8 @@ class ChannelSide:
         self.books = self.simulator.books
         self.happened = asyncio.Event()
         """Set whenever there may be something to announce."""
+        self.left: Counter[str] = Counter()
+        """How often a number left for the channel to make a trade or a refund, whatever became of it."""
         self.under_way = 0
         """Requests of ours that have left and are not answered yet."""
 
@@ -47,6 +51,8 @@ class ChannelSide:
         if self._weather.strikes("channel: no connection", options.network_faults / 4):
             await asyncio.sleep(0.01)
             raise Silence("connection refused", was_sent=False)
+        if call in CREATING:
+            self.left[_subject(request)] += 1
         there, back = self._delays()
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._later(there, lambda: self._arrive(call, request, answer, back))
@@ -107,7 +113,11 @@ class ChannelSide:
         rate, dice = self._options.network_faults, self._weather.dice
         if call in QUERIES and self._weather.strikes("channel: stale read", self._options.stale_reads):
             return Fault.STALE
-        for kind, share, faults in (("before effect", 0.25, BEFORE), ("after effect", 0.35, AFTER), ("spoilt", 0.15, SPOILT)):
+        for kind, share, faults in (
+            ("before effect", 0.25, BEFORE),
+            ("after effect", 0.35, AFTER),
+            ("spoilt", 0.15, SPOILT),
+        ):
             if self._weather.strikes(f"channel: {kind}", rate * share):
                 return dice.choice(faults)
         return None
@@ -140,7 +150,11 @@ class ChannelSide:
             self.simulator.stop_paying(payment_id, now)
         for number, refund in list(self.books.refunds.items()):
             if refund.state == "PROCESSING" and refund.ends_at is None:
-                end = RefundEnd.FAILED if options.bad_refund_ends and self._weather.dice.random() < 0.3 else RefundEnd.SUCCESS
+                end = (
+                    RefundEnd.FAILED
+                    if options.bad_refund_ends and self._weather.dice.random() < 0.3
+                    else RefundEnd.SUCCESS
+                )
                 self.simulator.end_refund(number, end, now)
         self.happened.set()
 

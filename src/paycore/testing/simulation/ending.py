@@ -25,6 +25,7 @@ from paycore.store.sql import same
 from paycore.testing.simulation.options import Roads
 from paycore.testing.simulation.rows import OrderRow, PaymentRow, RefundRow, Rows, look
 from paycore.testing.simulation.timing import SECOND, true_now
+from paycore.testing.simulation.watchers import FeedWatcher, Watcher
 
 if TYPE_CHECKING:
     from paycore.testing.simulation.world import World
@@ -90,11 +91,16 @@ def _is_quiet(world: "World", *, is_patient: bool) -> bool:
 
     While it is patient it waits for watchers too, who come back and catch up in their own time.
     """
-    if is_patient and not all(watcher.is_at_the_end for watcher in (world.feed, *world.watchers) if not watcher.is_done):
+    if is_patient and not _have_caught_up(world):
         return False
     rows, now = look(world.store), true_now()
-    leases = [row.task_leased_until or 0 for row in (*rows.payments.values(), *rows.refunds.values())]
+    leases = [row.task_leased_until or 0 for row in rows.tasked]
     return not world.channel.under_way and not world.post.under_way and max(leases, default=0) <= now
+
+
+def _have_caught_up(world: "World") -> bool:
+    watchers: list[Watcher | FeedWatcher] = [world.feed, *world.watchers]
+    return all(watcher.is_done or watcher.is_at_the_end for watcher in watchers)
 
 
 def _seconds_to_next(world: "World") -> float:
@@ -110,7 +116,11 @@ def _seconds_to_next(world: "World") -> float:
 
 def _open_ends(world: "World", rows: Rows) -> list[str]:
     """What has not ended yet of all that must."""
-    found = [f"{order.order_id} is {order.state}" for order in rows.orders.values() if _waits(world, order.order_id, order.state, rows)]
+    found = [
+        f"{order.order_id} is {order.state}"
+        for order in rows.orders.values()
+        if _waits(world, order.order_id, order.state, rows)
+    ]
     found += [
         f"{refund.refund_id} is {refund.state}"
         for refund in rows.refunds.values()
@@ -129,7 +139,9 @@ def _open_ends(world: "World", rows: Rows) -> list[str]:
     if not world.feed.is_done and not world.feed.is_at_the_end:
         found.append(f"the feed is read up to {world.feed.position}")
     if world.options.roads is not Roads.QUERIES and world.channel.simulator.undelivered:
-        found.append(f"{world.channel.simulator.undelivered} notices are not acknowledged") if not _refused_for_good(world) else None
+        found.append(f"{world.channel.simulator.undelivered} notices are not acknowledged") if not _refused_for_good(
+            world
+        ) else None
     return found
 
 
@@ -190,7 +202,9 @@ def _compare(world: "World", rows: Rows, *, asks_on: bool) -> None:
         elif asks_on and payment.task_verb:
             continue
         elif merchant == payment.merchant and (payment.state, payment.captured_minor) != ("SUCCEEDED", minor):
-            world.violated("books", f"the channel took {minor} for {number}; it is {payment.state} with {payment.captured_minor}")
+            world.violated(
+                "books", f"the channel took {minor} for {number}; it is {payment.state} with {payment.captured_minor}"
+            )
         elif merchant != payment.merchant and payment.captured_minor:
             world.violated("books", f"{number} was paid to {merchant} and counts as ours")
     for payment in rows.payments.values():
@@ -225,6 +239,6 @@ def _nothing_unknown_went_back(world: "World", rows: Rows) -> None:
     }
     for number, refund in world.channel.books.refunds.items():
         if refund.state in ("SUCCESS", "BOUNCED") and number not in ours and refund.refund_no not in ours:
-            world.violated("books", f"the channel gave {refund.amount_minor} back as {number}, of which we know nothing")
-
-
+            world.violated(
+                "books", f"the channel gave {refund.amount_minor} back as {number}, of which we know nothing"
+            )

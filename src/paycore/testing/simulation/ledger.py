@@ -4,6 +4,7 @@ It keeps a copy of what was announced (a fold of the events) and looks at the ro
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -45,9 +46,18 @@ Broken = Iterator[tuple[str, str]]
 class Ledger:
     """What the database has told so far."""
 
-    def __init__(self, store: Store, truth: Truth, violated: Callable[[str, str], None], *, clocks_are_good: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        truth: Truth,
+        left: Counter[str],
+        violated: Callable[[str, str], None],
+        *,
+        clocks_are_good: bool,
+    ) -> None:
         self._store = store
         self._truth = truth
+        self._left = left
         self._violated = violated
         self._clocks_are_good = clocks_are_good
         self._seq = 0
@@ -80,7 +90,7 @@ class Ledger:
         self._each(self._true(before, rows))
 
     def _remember_leases(self, rows: Rows) -> None:
-        for row in (*rows.payments.values(), *rows.refunds.values()):
+        for row in rows.tasked:
             if row.task_leased_until is not None:
                 self.leases[row[0]] = max(row.task_leased_until, self.leases.get(row[0], 0))
 
@@ -108,14 +118,17 @@ class Ledger:
         if old != new and new not in NEXT[event.subject, old]:
             yield "transition", f"{event.subject_id} goes from {old} to {new} by {event.cause}"
         for name in FOR_EVER:
-            if name in before and before[name] != after[name] and not (event.subject == "anomaly"):
+            if name in before and before[name] != after[name] and event.subject != "anomaly":
                 yield "for ever", f"{event.subject_id} changes its {name} from {before[name]} to {after[name]}"
 
     def _told(self, rows: Rows) -> Broken:
         """Every row shows what its last event said; no row is there that no event told of."""
         for order in rows.orders.values():
             if order.version != self.versions.get(order.order_id):
-                yield "fold", f"{order.order_id} is at {order.version}, its events at {self.versions.get(order.order_id)}"
+                yield (
+                    "fold",
+                    f"{order.order_id} is at {order.version}, its events at {self.versions.get(order.order_id)}",
+                )
         shown: list[tuple[str, str]] = [(row[0], row.state) for row in rows.orders.values()]
         shown += [(row[0], row.state) for row in rows.payments.values()]
         shown += [(row[0], row.state) for row in rows.refunds.values()]
@@ -125,7 +138,10 @@ class Ledger:
                 yield "fold", f"{subject_id} is {state}, and its events say {told and told['state']}"
         for payment in rows.payments.values():
             told = self.figures.get(payment.payment_id, {})
-            if told.get("captured_minor") != payment.captured_minor or told.get("refunded_minor") != payment.refunded_minor:
+            if (
+                told.get("captured_minor") != payment.captured_minor
+                or told.get("refunded_minor") != payment.refunded_minor
+            ):
                 yield "fold", f"{payment.payment_id} has other sums than its events"
 
     # ------------------------------------------------------------------------------------ what must always hold
@@ -136,6 +152,9 @@ class Ledger:
             yield from _order(order, payments)
             for payment in payments:
                 yield from _payment(order, payment, rows)
+        for row in rows.tasked:
+            if row.sends < self._left[row[0]] and row.state != "SUCCEEDED":
+                yield "hidden send", f"{row[0]} left for the channel {self._left[row[0]]} times and counts {row.sends}"
         for refund in rows.refunds.values():
             if refund.is_reserving and refund.task_verb is None and not _is_watched(rows, refund.refund_id):
                 yield "forgotten", f"{refund.refund_id} is {refund.state} and nobody will ask about it"
@@ -160,7 +179,10 @@ class Ledger:
     def _payment_is_true(self, payment: PaymentRow, now: int) -> Broken:
         taken, whose = self._truth.taken(payment)
         if payment.state == "SUCCEEDED" and (payment.captured_minor, payment.merchant) != (taken, whose):
-            yield "phantom", f"{payment.payment_id} captured {payment.captured_minor}; the channel took {taken} for {whose or 'nobody'}"
+            yield (
+                "phantom",
+                f"{payment.payment_id} captured {payment.captured_minor}; the channel took {taken} for {whose or 'nobody'}",
+            )
         if payment.state in ("CLOSED", "FAILED") and self._clocks_are_good:
             why = self._truth.why_not_over(payment, now)
             if why:
@@ -192,11 +214,18 @@ def _order(order: OrderRow, payments: list[PaymentRow]) -> Broken:
 
 
 def _payment(order: OrderRow, payment: PaymentRow, rows: Rows) -> Broken:
-    name, refunds, anomalies = payment.payment_id, rows.refunds_of(payment.payment_id), rows.anomalies_of(payment.payment_id)
+    name, refunds, anomalies = (
+        payment.payment_id,
+        rows.refunds_of(payment.payment_id),
+        rows.anomalies_of(payment.payment_id),
+    )
     reserved = sum(refund.amount_minor for refund in refunds if refund.is_reserving)
     refunded = sum(refund.amount_minor for refund in refunds if refund.state == "SUCCEEDED")
     if (reserved, refunded) != (payment.refunding_minor, payment.refunded_minor):
-        yield "sums", f"{name} counts {payment.refunding_minor}+{payment.refunded_minor}, its refunds {reserved}+{refunded}"
+        yield (
+            "sums",
+            f"{name} counts {payment.refunding_minor}+{payment.refunded_minor}, its refunds {reserved}+{refunded}",
+        )
     is_over = payment.state == "SUCCEEDED" and reserved + refunded > payment.captured_minor
     if is_over and not any(one.kind == "OVER_REFUND" and (one.is_open or one.remedy) for one in anomalies):
         yield "over-refund", f"{name} captured {payment.captured_minor} and {reserved + refunded} go back"
@@ -217,13 +246,18 @@ def _money(order: OrderRow, payment: PaymentRow, rows: Rows) -> Broken:
     if payment.is_effective:
         is_right = payment.method == "store" or payment.captured_minor == payment.amount_minor
         if not is_right and not was_decided:
-            yield "wrong amount", f"{name} paid {order.order_id} with {payment.captured_minor} instead of {payment.amount_minor}"
+            yield (
+                "wrong amount",
+                f"{name} paid {order.order_id} with {payment.captured_minor} instead of {payment.amount_minor}",
+            )
         return
     if payment.is_kept:
         if not was_decided:
             yield "kept in silence", f"{name} was kept and nobody decided so"
         return
-    if payment.balance_minor > 0 and not any(one.is_open and one.amount_minor == payment.balance_minor for one in holds):
+    if payment.balance_minor > 0 and not any(
+        one.is_open and one.amount_minor == payment.balance_minor for one in holds
+    ):
         yield "kept in silence", f"{payment.balance_minor} of {name} are neither wanted nor covered by an anomaly"
     is_surplus = any(one.kind in HOLDS[:2] for one in holds)
     if is_surplus and order.surplus_policy == "AUTO_REFUND" and payment.balance_minor == payment.captured_minor:

@@ -41,7 +41,7 @@ class Tally:
         rate = self.seeds / self.seconds if self.seconds else 0.0
         lines = [
             f"{self.seeds} schedules in {self.seconds:.0f} s, {rate:.1f} a second on {os.cpu_count()} cores",
-            f"{self.commits:,} commits and {self.promises:,} promises looked at in {self.steps:,} steps, "
+            f"{self.commits:,} commits and {self.promises:,} promises looked at, {self.steps:,} steps",
             f"{self.virtual_seconds / 86_400:,.0f} virtual days",
             f"{sum(self.struck.values()):,} faults:",
             *(f"  {kind:<34}{count:>9,}" for kind, count in sorted(self.struck.items())),

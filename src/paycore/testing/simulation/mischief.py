@@ -1,10 +1,10 @@
 """A plugin that now and then raises, talks nonsense, or says what nobody vouches for. It never lies with a straight face:
 a plugin that says "paid" in the channel's name cannot be told from the channel."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
-from paycore.channel import AccountKeys, Channel, Closed, Declined, Failure, Paid, RefundFailed, RefundNotFound, Unknown
+from paycore.channel import AccountKeys, Closed, Declined, Failure, Paid, RefundFailed, RefundNotFound, Unknown
 from paycore.testing.simulation.weather import Weather
 
 ASKING = ("query", "close")
@@ -12,20 +12,15 @@ REFUNDING = ("refund", "query_refund")
 NOBODY = Failure("channel_refused", "NOBODY")
 
 
-def mischievous(open_channel: Callable[[AccountKeys], Channel], weather: Weather) -> Callable[[AccountKeys], Channel]:
+def mischievous(open_channel: Callable[[AccountKeys], Any], weather: Weather) -> Callable[[AccountKeys], Any]:
     """The way to open a channel whose verbs behave only most of the time."""
-
-    def open_it(keys: AccountKeys) -> Channel:
-        channel: Any = Mischief(open_channel(keys), weather)
-        return channel  # type: ignore[no-any-return]
-
-    return open_it
+    return lambda keys: Mischief(open_channel(keys), weather)
 
 
 class Mischief:
     """A channel with another one's verbs, and moods."""
 
-    def __init__(self, channel: Channel, weather: Weather) -> None:
+    def __init__(self, channel: Any, weather: Weather) -> None:
         self._channel = channel
         self._weather = weather
 
@@ -56,14 +51,16 @@ class Mischief:
     def _hearsay(self, name: str, ask: Any) -> Any:
         """What would matter if anybody vouched for it."""
         if name in REFUNDING:
-            return self._weather.dice.choice([RefundFailed(NOBODY, authenticated=False), RefundNotFound(authenticated=False)])
+            return self._weather.dice.choice(
+                [RefundFailed(NOBODY, authenticated=False), RefundNotFound(authenticated=False)]
+            )
         if name == "prepare":
             return Unknown("hearsay")
         paid = Paid(ask.amount_minor, ask.currency, self._channel.merchant, authenticated=False)
         return self._weather.dice.choice([paid, Closed(authenticated=False), Declined(NOBODY, authenticated=False)])
 
 
-def conclude(answer: Any) -> Iterator[Any]:
+def conclude(answer: Any) -> Generator[Any, Any, Any]:
     """A conversation that says this at once."""
     yield from ()
     return answer

@@ -110,7 +110,10 @@ class Life:
             method = "store" if self.product and self.dice.random() < 0.7 else self.dice.choice(METHODS)
             clicks = self.dice.choice([1, 1, 1, 2])
             same = self.world.requests.payment(self.order_id, method)
-            asked = [same if self.dice.random() < 0.5 else self.world.requests.payment(self.order_id, method) for _ in range(clicks)]
+            asked = [
+                same if self.dice.random() < 0.5 else self.world.requests.payment(self.order_id, method)
+                for _ in range(clicks)
+            ]
             await asyncio.gather(*(self.choose(self.shop, "PayOrder", request) for request in asked))
 
     async def choose(self, caller: Caller, rpc: str, request: Any) -> None:
@@ -230,7 +233,10 @@ class Life:
         self.world.loop.note(f"somebody bought for {payment.payment_id}")
         if self.dice.random() < 0.7:
             request = cashier_pb2.ConfirmPaymentRequest(
-                channel="sandbox", evidence=receipt, payment_id=payment.payment_id, request_id=self.world.requests.fresh("confirm")
+                channel="sandbox",
+                evidence=receipt,
+                payment_id=payment.payment_id,
+                request_id=self.world.requests.fresh("confirm"),
             )
             self.world.begin(self.try_to(self.shop, "ConfirmPayment", request))
 
@@ -244,7 +250,9 @@ class Life:
         """Ask how it stands, refund twice at once and more than there is, look at what went wrong."""
         for _ in range(self.dice.choice([1, 2, 3, 4])):
             await self.pause(40)
-            match self.dice.choice(["sync", "refund", "refund", "refund", "console", "bounce", "bounce", "remedy", "retry"]):
+            match self.dice.choice(
+                ["sync", "refund", "refund", "refund", "console", "bounce", "bounce", "remedy", "retry"]
+            ):
                 case "sync":
                     await self.try_to(self.shop, "SyncOrder", order_pb2.SyncOrderRequest(order_id=self.order_id))
                 case "refund":

@@ -54,7 +54,10 @@ class Promises:
         if kind == "Order" and message.order_id:
             row = rows.orders.get(message.order_id)
             if row is None or row.version < message.version:
-                self._violated("durable", f"{message.order_id} was answered at version {message.version}, stored is {row and row.version}")
+                self._violated(
+                    "durable",
+                    f"{message.order_id} was answered at version {message.version}, stored is {row and row.version}",
+                )
         if kind == "Payment" and message.payment_id and message.payment_id not in rows.payments:
             self._violated("durable", f"{message.payment_id} was answered and is not stored")
         if kind == "Refund" and message.refund_id and message.refund_id not in rows.refunds:
@@ -81,7 +84,10 @@ class Promises:
             if data["merchant"].endswith("-OTHER") or data["merchant"].startswith("OTHER"):
                 self._violated("foreign money", "a notice about another merchant's money was acknowledged as ours")
             elif data["state"] == "PAID" and (payment is None or payment.state != "SUCCEEDED") and not orphans:
-                self._violated("acknowledged", f"{data['out_trade_no']} is paid, acknowledged, and stored as {payment and payment.state}")
+                self._violated(
+                    "acknowledged",
+                    f"{data['out_trade_no']} is paid, acknowledged, and stored as {payment and payment.state}",
+                )
         if notice["event"] == "refund" and data["state"] in ("SUCCESS", "BOUNCED"):
             self._refund_is_stored(data, rows, has_orphans=bool(orphans))
 
@@ -91,7 +97,10 @@ class Promises:
             (refund for refund in rows.refunds.values() if refund.channel_refund_no == data["refund_no"]), None
         )
         if (found is None or found.state not in wanted) and not has_orphans:
-            self._violated("acknowledged", f"refund {data['refund_no']} is {data['state']}, acknowledged, and stored as {found and found.state}")
+            self._violated(
+                "acknowledged",
+                f"refund {data['refund_no']} is {data['state']}, acknowledged, and stored as {found and found.state}",
+            )
 
     def sending(self, request: Request, seconds: float, now: int) -> None:
         """A request leaves for the channel: its number is stored, the same as ever, and its lease outlives the call."""
@@ -104,7 +113,10 @@ class Promises:
         row = rows.refunds.get(refund_id) if refund_id else rows.payments.get(document.get("out_trade_no", ""))
         if row is None:
             if "account_token" not in document:
-                self._violated("sent before stored", f"{call} sends {refund_id or document.get('out_trade_no')}, which is not stored")
+                self._violated(
+                    "sent before stored",
+                    f"{call} sends {refund_id or document.get('out_trade_no')}, which is not stored",
+                )
             return
         self._same_content(call, row[0], document)
         lease = self._leases.get(row[0], 0)
@@ -120,5 +132,3 @@ class Promises:
         if first != document:
             differing = sorted(name for name in first.keys() | document.keys() if first.get(name) != document.get(name))
             self._violated("same on every send", f"{call} of {subject_id} differs in {', '.join(differing)}")
-
-

@@ -16,7 +16,9 @@ class Requests:
         """A text that was not used before, good as a request_id or as a number."""
         return f"{word}-{next(self._numbers)}-simulated"[:32]
 
-    def order(self, amount_minor: int, *, expires_at: int, policy: int, product: str = "") -> order_pb2.CreateOrderRequest:
+    def order(
+        self, amount_minor: int, *, expires_at: int, policy: int, product: str = ""
+    ) -> order_pb2.CreateOrderRequest:
         items = [order_pb2.LineItem(product_id=product, name="a game", quantity=1, unit_amount_minor=amount_minor)]
         request = order_pb2.CreateOrderRequest(
             merchant_order_no=self.fresh("order"),
@@ -36,7 +38,11 @@ class Requests:
 
     def submission(self, session_id: str, method: str) -> cashier_pb2.SubmitPaymentRequest:
         return cashier_pb2.SubmitPaymentRequest(
-            session_id=session_id, channel="sandbox", method=method, client=client(method), request_id=self.fresh("submit")
+            session_id=session_id,
+            channel="sandbox",
+            method=method,
+            client=client(method),
+            request_id=self.fresh("submit"),
         )
 
     def session(self, order_id: str) -> cashier_pb2.CreateCashierSessionRequest:

@@ -109,6 +109,11 @@ class Rows:
     refunds: dict[str, RefundRow]
     anomalies: list[AnomalyRow]
 
+    @property
+    def tasked(self) -> list[PaymentRow | RefundRow]:
+        """Every payment and every refund: the rows whose tasks speak to the channel."""
+        return [*self.payments.values(), *self.refunds.values()]
+
     def refunds_of(self, payment_id: str) -> list[RefundRow]:
         return [refund for refund in self.refunds.values() if refund.payment_id == payment_id]
 

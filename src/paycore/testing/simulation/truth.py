@@ -21,13 +21,17 @@ class Truth:
             purchase = self._books.purchases.get(payment.token)
             return (0, "") if purchase is None else (purchase.amount_minor, purchase.merchant)
         trade = self._books.trades.get(payment.payment_id)
-        return (0, "") if trade is None or not trade.taken_minor else (trade.taken_minor, trade.paid_to or trade.merchant)
+        return (
+            (0, "") if trade is None or not trade.taken_minor else (trade.taken_minor, trade.paid_to or trade.merchant)
+        )
 
     def why_not_over(self, payment: PaymentRow, now: int) -> str:
         """Why somebody could still pay this in the ordinary course; empty if nobody can."""
         trade = self._books.trades.get(payment.payment_id)
-        if trade is not None and trade.state in ("WAITING", "PAYING") and not (
-            trade.state == "WAITING" and now >= trade.expires_at
+        if (
+            trade is not None
+            and trade.state in ("WAITING", "PAYING")
+            and not (trade.state == "WAITING" and now >= trade.expires_at)
         ):
             return f"the channel still has it {trade.state}"
         if trade is None and payment.sends and now < payment.expires_at + MARGIN:

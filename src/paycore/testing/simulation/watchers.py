@@ -54,7 +54,7 @@ class Watcher:
         return "WatchCashierSession" if self._session else "WatchOrder"
 
     def _request(self) -> Any:
-        more = {} if self.position is None else {"resume_after": self.position}
+        more: dict[str, Any] = {} if self.position is None else {"resume_after": self.position}
         if self._session:
             return cashier_pb2.WatchCashierSessionRequest(
                 session_id=self._session[0], heartbeat_seconds=HEARTBEAT_SECONDS, **more
@@ -88,7 +88,9 @@ class Watcher:
                 self._complain(f"event {message.version} follows {before}")
             known = self._world.ledger.events.get((self.order_id, message.version))
             if known is None or (known.kind, known.cause) != (message.event.kind, message.event.cause):
-                self._complain(f"event {message.version} is told as {message.event.kind}, stored as {known and known.kind}")
+                self._complain(
+                    f"event {message.version} is told as {message.event.kind}, stored as {known and known.kind}"
+                )
         elif before is not None and message.version < before:
             self._complain(f"{kind} {message.version} comes after {before}")
         if message.version > self._world.ledger.versions.get(self.order_id, 0):

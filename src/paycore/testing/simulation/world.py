@@ -78,7 +78,7 @@ class World:
         self.channel = ChannelSide(options, self.weather)
         self.truth = Truth(self.channel.books)
         good = options.clocks_are_good
-        self.ledger = Ledger(self.store, self.truth, self.violated, clocks_are_good=good)
+        self.ledger = Ledger(self.store, self.truth, self.channel.left, self.violated, clocks_are_good=good)
         self.promises = Promises(self.store, self.ledger.leases, self.violated, clocks_are_good=good)
         self.requests = Requests()
         self.shop = self.caller(SHOP_KEY)
@@ -175,7 +175,9 @@ class World:
             await dead.wait()
             self.servers.pop(str(number), None)
             self.weather.count("process died")
-            await asyncio.sleep(0.1 if self.weather.is_calm else self.weather.dice.uniform(0.1, self.options.away_seconds))
+            await asyncio.sleep(
+                0.1 if self.weather.is_calm else self.weather.dice.uniform(0.1, self.options.away_seconds)
+            )
 
     async def _start(self, server: Server, number: int) -> None:
         while True:
