@@ -14,7 +14,7 @@ CODEGEN := .venvs/codegen/.paycore-ready
 DISTRIBUTIONS := pyproject.toml bridge/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check format types bench chaos fuzz gen lock clean
+.PHONY: help setup demo serve test check format types bench storm chaos fuzz gen lock clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -43,6 +43,9 @@ types: $(READY) ## mypy alone
 
 bench: $(READY) ## print the table of how fast it is, as ratios against a bare echo
 	@$(BIN)/python -m bench
+
+storm: $(READY) ## replay the simulated world of SEED=n, or run MANY=n worlds on all cores
+	@$(BIN)/python -m paycore.testing.simulation $(if $(MANY),--many $(MANY) $(if $(SEED),--from $(SEED)),$(or $(SEED),1))
 
 chaos: $(READY) ## kill and cut everything for MINUTES=3 from SEED=n, then compare all books
 	@$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
