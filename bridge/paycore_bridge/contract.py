@@ -9,6 +9,7 @@ frame, an envelope's claims and a plan are closed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
@@ -164,7 +165,8 @@ _SPOKEN = text(
 )
 _MESSAGE_ID = text(64, least=16, pattern="^[A-Za-z0-9_-]+$", what="Made by the page, at random, never used twice.")
 _ORIGIN = text(256, pattern="^(?:https://[a-z0-9.-]+|http://localhost|http://127\\.0\\.0\\.1)(?::[0-9]{1,5})?$")
-_AUDIENCE = text(256, pattern="^(?:ios|android|harmony|web|mini_program|desktop|tv_car):[^\\s]+$")
+AUDIENCE = "^(?:ios|android|harmony|web|mini_program|desktop|tv_car):[^\\s]+$"
+_AUDIENCE = text(256, pattern=AUDIENCE)
 _TRI_STATE: Schema = {
     "enum": [True, False, None],
     "description": "null: this shell cannot know. Never hide a method for it.",
@@ -419,3 +421,8 @@ def _openrpc_params(schema: Schema) -> list[dict[str, Any]]:
         {"name": name, "required": name in schema["required"], "schema": part}
         for name, part in schema["properties"].items()
     ]
+
+
+def is_audience(name: str) -> bool:
+    """Whether a text names an app or page that may use envelopes, such as ios:com.example.shop."""
+    return len(name) <= 256 and re.search(AUDIENCE, name) is not None

@@ -100,6 +100,13 @@ class SigningKey:
         return cls._of(ec.generate_private_key(_CURVE))
 
     @classmethod
+    def derived(cls, seed: bytes) -> SigningKey:
+        """The key that follows from a secret of 32 bytes or more: every server that has the secret has the key."""
+        if len(seed) < 32:
+            raise BadKey("a key follows from 32 bytes or more")
+        return cls._of(ec.derive_private_key(int.from_bytes(seed, "big") % (_ORDER - 1) + 1, _CURVE))
+
+    @classmethod
     def from_jwk(cls, jwk: Mapping[str, Any]) -> SigningKey:
         """The key of a private JWK. Raises BadKey, also where the public half does not belong to it."""
         public = VerifyingKey.from_jwk(jwk)

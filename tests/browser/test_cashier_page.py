@@ -180,6 +180,6 @@ async def test_every_word_is_said_in_both_languages(till: Till) -> None:
 
 async def words_of(page: Page) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = await page.evaluate(
-        "async () => (await import(document.querySelector('script').src)).WORDS"
+        "async () => (await import(document.querySelector('script[type=module]').src)).WORDS"
     )
     return found

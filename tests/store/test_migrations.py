@@ -60,8 +60,12 @@ def shape(connection: Connection) -> dict[str, set[str]]:
 
 
 def _parts(text: str) -> set[str]:
-    """A statement's columns and constraints in any order: a migration may append what a table class has in the middle."""
-    return {re.sub(r"\s+", " ", part).strip(" ,") for part in text.split("\n")} - {""}
+    """A statement's columns and constraints in any order: a migration may append what a table class has in the middle.
+
+    What SQLite adds to a table later stands on the last line of its text.
+    """
+    lines = re.split(r"\n|, (?=\w+ (?:TEXT|INTEGER|BLOB)\b)|(?=\) STRICT)", text)
+    return {re.sub(r"\s+", " ", part).strip(" ,") for part in lines} - {""}
 
 
 def test_migrations_make_what_the_metadata_says(empty: Store) -> None:

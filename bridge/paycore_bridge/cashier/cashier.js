@@ -6,7 +6,8 @@
  *
  * Attributes: `endpoint` (empty: the page's own origin), `session`, `token` (empty: a cookie of that origin), `lang` (zh or en),
  * `hosted` (this is the session's own page: a channel's page brings the payer back to it).
- * Property: `runtime`, how steps are run that a page cannot run itself; see docs/bridge.md. Events: `paycore-state` with
+ * Property: `runtime`, how steps are run that a page cannot run itself: {can(step), run(step, {paymentId, envelope})}. Without one
+ * the page's PayCoreBridge is used where it is loaded (docs/bridge.md). Events: `paycore-state` with
  * {state, orderId} whenever the server says something new; only PAID means paid.
  *
  * The server decides everything. What this element remembers is which button was pressed; everything else is asked again.
@@ -278,7 +279,9 @@ const sheet = new CSSStyleSheet();
 export class PaycoreCashier extends HTMLElement {
   static observedAttributes = ['session', 'token', 'endpoint', 'lang'];
 
-  runtime = globalThis.paycoreBridge ?? null;
+  runtime = null;
+  #greeting = null;
+  #app = null; // the app around this page, once it has answered
   #server = null;
   #session = null;
   #chosen = '';
@@ -310,6 +313,7 @@ export class PaycoreCashier extends HTMLElement {
     for (const [target, name] of [[window, 'pageshow'], [window, 'online'], [document, 'visibilitychange'], [window, 'paycore-foreground']])
       target.addEventListener(name, () => document.visibilityState === 'visible' && this.#lookAgain(), {signal});
     this.#ticking = setInterval(() => this.#tick(), 1000);
+    this.#greet();
     this.#open();
   }
 
@@ -331,6 +335,22 @@ export class PaycoreCashier extends HTMLElement {
   get #isOpen() { return this.#payment != null && !TERMINAL.has(this.#payment.state); }
   get #code() { return this.#isOpen ? (this.#payment.action?.steps ?? []).find((step) => kindOf(step) === 'qr') : null; }
 
+  /** Ask who is around this page. An app makes other ways of paying possible, so the session is asked for again. */
+  #greet() {
+    return this.#greeting ??= Promise.resolve(globalThis.PayCoreBridge?.connect() ?? null).then((shell) => {
+      this.#app = shell;
+      if (shell && this.#session) this.#ask().catch(() => {});
+      return shell;
+    });
+  }
+
+  #client() {
+    const {shell, channels} = this.#app ?? {};
+    const known = Object.entries(channels ?? {}); // an app that cannot tell (null) must hide nothing
+    const installed = known.every(([, one]) => one.installed != null) ? known.filter(([, one]) => one.installed).map(([name]) => name) : [];
+    return {...clientContext(), ...(shell ? {face: shell.os, os: shell.os} : {}), ...(installed.length ? {installedApps: installed} : {})};
+  }
+
   #open() {
     const session = this.getAttribute('session') ?? '';
     this.#server = new Server(this.getAttribute('endpoint') ?? '', session, this.getAttribute('token') ?? '');
@@ -350,7 +370,9 @@ export class PaycoreCashier extends HTMLElement {
     const mine = this.#stream = new AbortController();
     for (let failures = 0; !mine.signal.aborted && !this.#lost;) {
       try {
-        if (!this.#session) this.#take((await this.#server.call('GetCashierSession', {sessionId: this.#server.session, client: clientContext()})).session);
+        const app = this.#app;
+        if (!this.#session) await this.#ask();
+        if (this.#app !== app) await this.#ask(); // it answered meanwhile
         await this.#listen(mine, () => { failures = 0; });
         if (this.#isOver()) return;
       } catch (refusal) {
@@ -375,7 +397,7 @@ export class PaycoreCashier extends HTMLElement {
         alive();
         heard();
         this.#online();
-        if (message.session) this.#take(message.session);
+        if (message.session) this.#take({...message.session, options: this.#options}); // those were asked for with this device
         if (message.heartbeat?.serverTime) this.#server.ahead = Date.parse(message.heartbeat.serverTime) - Date.now();
         if (message.end) return;
       }
@@ -385,7 +407,7 @@ export class PaycoreCashier extends HTMLElement {
   }
 
   async #ask() {
-    const {session} = await this.#server.call('GetCashierSession', {sessionId: this.#server.session, client: clientContext()});
+    const {session} = await this.#server.call('GetCashierSession', {sessionId: this.#server.session, client: this.#client()});
     this.#online();
     this.#take(session);
   }
@@ -449,7 +471,7 @@ export class PaycoreCashier extends HTMLElement {
     this.#draw();
     try {
       const answer = await this.#server.call('SubmitPayment', {
-        sessionId: this.#server.session, channel: option.channel, method: option.method, inputs, client: clientContext(),
+        sessionId: this.#server.session, channel: option.channel, method: option.method, inputs, client: this.#client(),
         requestId: remembered(this.#server.session, option), returnsToPage: this.hasAttribute('hosted'), ...(option.quote ? {quote: option.quote} : {}),
       });
       this.#tabs?.postMessage('look');
@@ -469,6 +491,7 @@ export class PaycoreCashier extends HTMLElement {
   async #run(payment) {
     this.#running = true;
     try {
+      if (!this.runtime && globalThis.PayCoreBridge?.run) { await this.#bridge(payment); return; }
       const steps = payment.action?.steps ?? [];
       for (const step of steps) {
         const expired = step.expireTime && Date.parse(step.expireTime) <= this.#server.now();
@@ -487,6 +510,26 @@ export class PaycoreCashier extends HTMLElement {
       this.#otherWay();
     } finally {
       this.#running = false;
+    }
+  }
+
+  /** Have the bridge run the plan: by the app around this page, a wallet's own script, or the page itself. */
+  async #bridge(payment) {
+    const bridge = globalThis.PayCoreBridge;
+    const shell = await this.#greet();
+    if (shell && !payment.action.envelope) { // the stream brings none: it is good once, for minutes
+      const {session} = await this.#server.call('GetCashierSession', {sessionId: this.#server.session, client: this.#client()});
+      payment = session.payment ?? payment;
+    }
+    const {envelope} = payment.action;
+    const end = await bridge.run((shell && envelope) || planOf(payment), {
+      shell, target: shell?.shell.os ?? TARGETS[clientContext().face] ?? 'mobile_web', now: () => this.#server.now(), draw: () => { this.#work = 'showing'; this.#draw(); },
+    });
+    if (end.moved === 'claim') await this.#report(payment, {outcome: end.claim.outcome, rawCode: end.claim.raw?.code ?? ''});
+    else if (end.moved === 'left' || end.moved === 'waiting') this.#confirm();
+    else if (end.moved === 'stuck') {
+      this.#notice = this.#say('nowhere');
+      this.#otherWay();
     }
   }
 
@@ -695,6 +738,18 @@ export class PaycoreCashier extends HTMLElement {
     if (this.#view === 'confirming' && Math.abs(Date.now() - this.#begun - 60_000) < 600) this.#draw();
   }
 }
+
+const microsOf = (time) => (time ? Date.parse(time) * 1000 : null);
+
+/** The action as the bridge's plan. */
+function planOf(payment) {
+  const steps = payment.action.steps.map((step) => ({
+    kind: step.kind, target: step.target, requires: step.requires ?? [], params_json: step.paramsJson, expires_at: microsOf(step.expireTime),
+  }));
+  return {payment_id: payment.paymentId, plan: {steps, expires_at: microsOf(payment.action.expireTime)}};
+}
+
+const TARGETS = {in_wallet: 'webview', pc: 'desktop'};
 
 const idOf = (option) => (option.channel ? `${option.channel}/${option.method}` : '');
 const isUsable = (option) => ['AVAILABILITY_AVAILABLE', 'AVAILABILITY_DEGRADED'].includes(option.availability);

@@ -24,6 +24,12 @@ keys = typer.Typer(help="An app's API keys.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
 AppName = Annotated[str, typer.Argument(help="The app's id or name.", metavar="APP")]
+Audiences = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        help="An app or page that may use sealed plans: ios:com.example.shop, android:com.example.shop, web:https://shop.example."
+    ),
+]
 Scopes = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--scope", help="What a key may do, one by one; everything that a business needs if left out."),
@@ -38,6 +44,7 @@ def add(
         int, typer.Option(help="The largest order, in minor units; 0 for no limit.", min=0)
     ] = 0,
     return_host: Annotated[Optional[list[str]], typer.Option(help="A host that return URLs may lead to.")] = None,  # noqa: UP045
+    bridge_audience: Audiences = None,
     rate: Annotated[int, typer.Option(help="Calls a second; 0 for the server's limit.", min=0)] = 0,
     expiry_seconds: Annotated[
         int, typer.Option(help="When an order expires that says nothing about it.", min=60, max=15 * 24 * 3600)
@@ -56,6 +63,7 @@ def add(
         "currencies": _currencies(currency or ()),
         "max_amount_minor": max_amount_minor,
         "return_hosts": tuple(host.lower() for host in return_host or ()),
+        "bridge_audiences": _audiences(bridge_audience or ()),
         "rate_per_second": rate,
         "default_expiry_seconds": expiry_seconds,
     }
@@ -114,6 +122,7 @@ def change(
         typer.Option(help="The largest order, in minor units; 0 for no limit.", min=0),
     ] = None,
     return_host: Annotated[Optional[list[str]], typer.Option(help="The hosts that return URLs may lead to.")] = None,  # noqa: UP045
+    bridge_audience: Audiences = None,
     rate: Annotated[Optional[int], typer.Option(help="Calls a second; 0 for the server's limit.", min=0)] = None,  # noqa: UP045
     expiry_seconds: Annotated[
         Optional[int],  # noqa: UP045
@@ -131,6 +140,7 @@ def change(
         "currencies": () if any_currency else _currencies(currency) if currency else None,
         "max_amount_minor": max_amount_minor,
         "return_hosts": tuple(host.lower() for host in return_host) if return_host else None,
+        "bridge_audiences": _audiences(bridge_audience) if bridge_audience else None,
         "rate_per_second": rate,
         "default_expiry_seconds": expiry_seconds,
         "surplus_policy": _policy(surplus_policy) if surplus_policy else None,
@@ -384,6 +394,18 @@ def _currencies(given: Iterable[str]) -> tuple[str, ...]:
     return codes
 
 
+def _audiences(given: Iterable[str]) -> tuple[str, ...]:
+    from paycore_bridge.contract import is_audience
+
+    listed = tuple(given)
+    strange = next((one for one in listed if not is_audience(one)), None)
+    if strange is not None:
+        raise Sorry(
+            f"{clean(strange)} is no audience; write ios:, android:, harmony: or web: before a name.", ExitCode.USAGE
+        )
+    return listed
+
+
 def note(unit: Unit, what: str, subject: str, *, app_id: str = "", detail: str = "") -> None:
     """Write down that a person did something, in the same transaction."""
     from paycore.store import AuditLine
@@ -409,6 +431,7 @@ def _document(unit: Unit, one: Any) -> dict[str, Any]:
         "currencies": list(one.currencies),
         "max_amount_minor": one.max_amount_minor,
         "return_hosts": list(one.return_hosts),
+        "bridge_audiences": list(one.bridge_audiences),
         "rate_per_second": one.rate_per_second,
         "default_expiry_seconds": one.default_expiry_seconds,
         "surplus_policy": one.surplus_policy.value,

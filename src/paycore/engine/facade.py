@@ -33,6 +33,7 @@ from paycore.engine.orders import OrderDraft, Orders, Remedied
 from paycore.engine.paying import Paying
 from paycore.engine.reader import Reader
 from paycore.engine.refunding import RefundDraft, Refunding
+from paycore.engine.sealing import Sealing
 from paycore.engine.sequencer import Sequencer
 from paycore.engine.sessions import Sessions, Tokens
 from paycore.engine.tell import Teller, Told
@@ -105,6 +106,7 @@ class Engine:
             verbs=self.verbs,
         )
         self.sessions = Sessions(desk, Tokens(keyring))
+        self.sealing = Sealing(keyring, host, clock, ids)
         self._orders = Orders(desk)
         self._paying = Paying(desk)
         self._refunding = Refunding(desk)
@@ -379,6 +381,11 @@ class Engine:
     def page_of(self, session: Session) -> str:
         """Where the session's page stays for the browser that opened it."""
         return f"{self.public_base_url}/pay/{session.session_id}" if self.public_base_url else ""
+
+    async def seal(self, order: Order, payment_id: str) -> str:
+        """A payment's plan as one signed text for the bridge of a native shell; empty where there is nothing to seal. Good once."""
+        payment = order.payment(payment_id)
+        return "" if payment is None else self.sealing.seal(await self.apps.get(order.app_id), order, payment)
 
     async def get_session(self, app_id: str, session_id: str) -> Session:
         """The app's session, expired or not."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from paycore.core.order import Order
 from paycore.core.refusals import Reason, Refused
+from paycore.rpc.orders import seal_action
 from paycore.rpc.pipeline import Call
 from paycore.rpc.translate import (
     ORDER_STATES,
@@ -48,7 +49,9 @@ class CashierService:
         session = await _session(call, request.session_id)
         order = await call.engine.get_order(call.app_id, session.order_id)
         client = client_data(request.client) if request.HasField("client") else session.client
-        return cashier_pb2.GetCashierSessionResponse(session=await _shown(call, session, order, client))
+        shown = await _shown(call, session, order, client)
+        await seal_action(call, order, shown.payment)
+        return cashier_pb2.GetCashierSessionResponse(session=shown)
 
     async def submit_payment(
         self, call: Call, request: cashier_pb2.SubmitPaymentRequest
@@ -65,7 +68,9 @@ class CashierService:
             etag="",
             deadline_at=call.deadline_at,
         )
-        return cashier_pb2.SubmitPaymentResponse(**_standing(told.order, told.subject_id))
+        response = cashier_pb2.SubmitPaymentResponse(**_standing(told.order, told.subject_id))
+        await seal_action(call, told.order, response.payment)
+        return response
 
     async def report_client_result(
         self, call: Call, request: cashier_pb2.ReportClientResultRequest

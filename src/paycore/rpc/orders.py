@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+from paycore.core.order import Order
 from paycore.core.refusals import Reason, Refused
 from paycore.rpc.pages import Pages
 from paycore.rpc.pipeline import Call
@@ -26,7 +27,7 @@ from paycore.rpc.translate import (
     words,
 )
 from paycore.rpc.watch import OrderSource, Watches, ends_when_final, resume_after
-from paycore.v1 import order_pb2
+from paycore.v1 import order_pb2, payment_pb2
 
 DAY = 24 * 3600 * 1_000_000
 LONGEST_RANGE = 31 * DAY
@@ -76,9 +77,11 @@ class OrderService:
             deadline_at=call.deadline_at,
         )
         payment = told.order.payment(told.subject_id)
-        return order_pb2.PayOrderResponse(
+        response = order_pb2.PayOrderResponse(
             payment=payment_message(told.order, payment) if payment else None, order=order_message(told.order)
         )
+        await seal_action(call, told.order, response.payment)
+        return response
 
     async def sync_order(self, call: Call, request: order_pb2.SyncOrderRequest) -> order_pb2.SyncOrderResponse:
         told = await call.engine.sync_order(call.app_id, request.order_id, deadline_at=call.deadline_at)
@@ -158,6 +161,12 @@ class OrderService:
             anomaly=anomaly_message(done.order.order_id if done.order else "", done.anomaly),
             order=order_message(done.order) if done.order else None,
         )
+
+
+async def seal_action(call: Call, order: Order, shown: payment_pb2.Payment) -> None:
+    """Put the sealed plan into an answer that a device is about to act upon. Streams carry none: it is good once, for minutes."""
+    if shown.is_action_ready:
+        shown.action.envelope = await call.engine.seal(order, shown.payment_id)
 
 
 async def order_id_of(call: Call, request: Any) -> str:

@@ -143,6 +143,8 @@ class App:
     max_amount_minor: int = 0
     """The largest amount of one order; 0 means no limit of its own."""
     return_hosts: tuple[str, ...] = ()
+    bridge_audiences: tuple[str, ...] = ()
+    """The apps and pages that may use its sealed plans, such as ios:com.example.shop; none listed means that none is sealed."""
     rate_per_second: int = 0
     """Requests a second; 0 means no limit of its own."""
     default_expiry_seconds: int = 1800

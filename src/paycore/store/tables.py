@@ -82,9 +82,9 @@ def maybe_key() -> Any:
     return Field(default=None, sa_column=Column(KEY, nullable=True))
 
 
-def words() -> Any:
-    """A text that is only kept."""
-    return Field(sa_column=Column(TEXT, nullable=False))
+def words(before: str | None = None) -> Any:
+    """A text that is only kept. `before` is what rows have that were made before there was this column."""
+    return Field(sa_column=Column(TEXT, nullable=False, server_default=None if before is None else text(f"'{before}'")))
 
 
 def maybe_words() -> Any:
@@ -529,6 +529,7 @@ class AppTable(Base, table=True):
     default_expiry_seconds: int = whole()
     surplus_policy: str = key()
     created_at: int = whole()
+    bridge_audiences: str = words("[]")
 
 
 class ApiKeyTable(Base, table=True):

@@ -23,7 +23,7 @@ from paycore.core.refusals import Reason, Refused
 from paycore.engine import Engine
 from paycore.store import Session
 from paycore.web.cookies import cookie_of
-from paycore_bridge import Plan, StepKind, qr
+from paycore_bridge import Plan, StepKind, qr, runtime
 
 YEAR: Final = 31_536_000
 PAGE_HEADERS: Final = {
@@ -60,6 +60,7 @@ class Assets:
         self._by_source: dict[str, Asset] = {}
         for source in ("cashier.js", "page.css"):
             self._take(source, files("paycore_bridge").joinpath("cashier", source).read_bytes())
+        self._take("bridge.js", runtime.script(runtime.CORE, *runtime.ADDONS).encode())
 
     def _take(self, source: str, content: bytes) -> None:
         stem, _, ending = source.partition(".")
@@ -89,6 +90,7 @@ class CashierPage:
             Route("/pay/{session_id}", self._page),
             Route("/pay/{session_id}/code/{payment_id}", self._code),
             Route("/assets/{name}", self._asset),
+            Route("/v1/bridge/keys", self._keys),
         ]
 
     # ------------------------------------------------------------------------------------ the page
@@ -145,7 +147,8 @@ class CashierPage:
 
     def _sources(self) -> dict[str, str]:
         assets = self._assets()
-        return {"script": assets.url("cashier.js"), "style": assets.url("page.css")}
+        names = {"script": "cashier.js", "bridge": "bridge.js", "style": "page.css"}
+        return {word: assets.url(source) for word, source in names.items()}
 
     def _html(self, page: str, status: int) -> Response:
         policy = _POLICY.format(forms=FORMS if self._is_secure else FORMS_AT_HOME)
@@ -159,6 +162,11 @@ class CashierPage:
             return Response(status_code=404)
         headers = {"cache-control": f"public, max-age={YEAR}, immutable", "x-content-type-options": "nosniff"}
         return Response(asset.content, headers=headers, media_type=asset.media_type)
+
+    async def _keys(self, _request: Request) -> Response:
+        """The keys that open sealed plans. An app may keep them for an hour, and asks again when it meets a key it does not know."""
+        headers = {"cache-control": "public, max-age=3600", "access-control-allow-origin": "*"}
+        return Response(self._engine.sealing.published, headers=headers, media_type="application/jwk-set+json")
 
     async def _code(self, request: Request) -> Response:
         """A payment's QR code as the path of an SVG: `{"size": 41, "path": "M4 4.5h7..."}`."""
@@ -207,6 +215,7 @@ _SHELL: Final = (
     _HEAD
     + """<title>paycore</title>
 <link rel="stylesheet" href="{style}">
+<script src="{bridge}"></script>
 <script type="module" src="{script}"></script>
 </head>
 <body>

@@ -17,7 +17,7 @@ from paycore.channel import (
     StatementKind,
     Text,
 )
-from paycore_sandbox import channel
+from paycore_sandbox import channel, plans
 from paycore_sandbox.channel import SandboxChannel
 from paycore_sandbox.simulator import SandboxSimulator
 
@@ -106,5 +106,6 @@ SANDBOX = ChannelKind(
     environments=(Environment.SANDBOX,),
     version="0.1.0",
     simulator=SandboxSimulator,
+    bridge=plans.BRIDGE,
 )
 """There is no real money here, and so no production environment."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from paycore_bridge import (
+    ChannelBridge,
     ClientOutcome,
     Plan,
     Qr,
     Redirect,
+    ResultTable,
     SdkCall,
     Step,
     StepKind,
     StepSchema,
-    StepSchemas,
     StorePurchase,
     Target,
 )
@@ -35,14 +36,11 @@ _WITH_SCHEME = {
     "additionalProperties": False,
 }
 
-STEP_SCHEMAS = StepSchemas.of(
-    [
-        StepSchema(StepKind.SDK, SDK, _WITH_LOADING, Target.ANDROID),
-        StepSchema(StepKind.SDK, SDK, _WITH_LOADING, Target.HARMONY),
-        StepSchema(StepKind.SDK, SDK, _WITH_SCHEME, Target.IOS),
-    ]
+_SCHEMAS = (
+    StepSchema(StepKind.SDK, SDK, _WITH_LOADING, Target.ANDROID),
+    StepSchema(StepKind.SDK, SDK, _WITH_LOADING, Target.HARMONY),
+    StepSchema(StepKind.SDK, SDK, _WITH_SCHEME, Target.IOS),
 )
-"""What the sandbox SDK takes on each target."""
 
 RETURN_SCHEME = "paycoresandbox"
 
@@ -53,6 +51,13 @@ RESULT_CODES: dict[str, ClientOutcome] = {
     "4000": ClientOutcome.FAILED,
     "4001": ClientOutcome.NOT_INSTALLED,
 }
+
+
+BRIDGE = ChannelBridge.of("sandbox", schemas=_SCHEMAS, results=[ResultTable.of(StepKind.SDK, SDK, RESULT_CODES)])
+"""What the bridge is told of the sandbox."""
+
+STEP_SCHEMAS = BRIDGE.schemas
+"""What the sandbox SDK takes on each target."""
 
 
 def outcome_of(code: str) -> ClientOutcome:
