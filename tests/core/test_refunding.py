@@ -9,6 +9,7 @@ from paycore.core.findings import (
     ChannelRefund,
     Closed,
     NotSent,
+    Paid,
     RefundBounced,
     Refunded,
     RefundFailed,
@@ -48,7 +49,7 @@ def surplus(finding: object, via: str) -> str:
     return str(story)
 
 
-def in_all(amount_minor: int, number: str = "", refund_id: str | None = None) -> object:
+def in_all(amount_minor: int, number: str = "", refund_id: str | None = None) -> Paid:
     """Paid, as a channel tells it that names only what went back in all."""
     return paid(refunds=(ChannelRefund(amount_minor, number, refund_id, is_sum=True),))
 

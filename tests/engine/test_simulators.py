@@ -10,7 +10,6 @@ import pytest
 
 from paycore.channel import (
     AccountKeys,
-    Channel,
     Environment,
     KeyState,
     KeyVersion,
@@ -148,7 +147,7 @@ async def test_a_payment_over_http_from_its_code_to_its_notice(store: Store) -> 
     door.close()
 
 
-def _channel(settings: Mapping[str, str]) -> Channel:
+def _channel(settings: Mapping[str, str]) -> Any:
     version = KeyVersion(1, KeyState.ACTIVE, dict(settings) | {"private_key": Secret(settings["private_key"])})
     kind = Host.load(required=["sandbox"]).kinds["sandbox"]
     return kind.open(AccountKeys("ac1", Environment.SANDBOX, (version,), version))

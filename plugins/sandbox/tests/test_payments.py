@@ -127,24 +127,25 @@ def test_a_retry_sends_the_same_number_and_makes_the_same_trade(world: World) ->
     assert len(world.simulator.books.trades) == 1
 
 
+def close(world: World) -> None:
+    """Somebody closes the trade."""
+    world.hold(world.channel.close(world.payment()))
+
+
 # What a prepare hears: how the trade stands, and what that is taken for.
-PREPARES: list[tuple[str, Callable[[World], None], type[PaymentFinding]]] = [
+PREPARES: list[tuple[str, Callable[[World], object], type[PaymentFinding]]] = [
     ("waiting", lambda world: None, Ready),
     ("paid", lambda world: world.simulator.pay("py1", world.now), AlreadyPaid),
-    ("closed", lambda world: void(world.hold(world.channel.close(world.payment()))), Closed),
+    ("closed", close, Closed),
     ("declined", lambda world: world.simulator.decline("py1", world.now), Closed),
     ("key retired", lambda world: world.simulator.retire_key(), Declined),
     ("rate limited", lambda world: world.simulator.faults.plan(Fault.RATE_LIMITED), Unknown),
 ]
 
 
-def void(_: object) -> None:
-    """For lambdas that act."""
-
-
 @pytest.mark.parametrize(("words", "arrange", "expected"), PREPARES, ids=[case[0] for case in PREPARES])
 def test_preparing_again_concludes(
-    world: World, words: str, arrange: Callable[[World], None], expected: type[PaymentFinding]
+    world: World, words: str, arrange: Callable[[World], object], expected: type[PaymentFinding]
 ) -> None:
     world.hold(world.channel.prepare(world.payment()))
     arrange(world)
@@ -158,13 +159,13 @@ def test_another_amount_under_the_same_number_is_never_taken_for_success(world: 
 
 
 # How the trade stands, what a query concludes, what a close concludes.
-STANDS: list[tuple[str, Callable[[World], None], type[PaymentFinding], type[PaymentFinding]]] = [
+STANDS: list[tuple[str, Callable[[World], object], type[PaymentFinding], type[PaymentFinding]]] = [
     ("waiting", lambda world: None, Waiting, Closed),
     ("being paid", lambda world: world.simulator.begin_paying("py1", world.now), PayerPaying, PayerPaying),
     ("paid", lambda world: world.simulator.pay("py1", world.now), Paid, AlreadyPaid),
     ("declined", lambda world: world.simulator.decline("py1", world.now), Declined, Closed),
     ("expired", lambda world: setattr(world, "now", world.now + 16 * MINUTE), Closed, Closed),
-    ("closed", lambda world: void(world.hold(world.channel.close(world.payment()))), Closed, Closed),
+    ("closed", close, Closed, Closed),
     ("not there", lambda world: world.simulator.books.trades.clear(), NotFound, NotFound),
     ("not entered", lambda world: setattr(world.simulator.books.trades["py1"], "is_hidden", True), NotFound, NotFound),
     ("key retired", lambda world: world.simulator.retire_key(), Unknown, Unknown),
@@ -175,7 +176,7 @@ STANDS: list[tuple[str, Callable[[World], None], type[PaymentFinding], type[Paym
 def test_asking_concludes(
     world: World,
     words: str,
-    arrange: Callable[[World], None],
+    arrange: Callable[[World], object],
     queried: type[PaymentFinding],
     closed: type[PaymentFinding],
 ) -> None:
