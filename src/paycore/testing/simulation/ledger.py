@@ -51,6 +51,7 @@ class Ledger:
         store: Store,
         truth: Truth,
         left: Counter[str],
+        wanted: Mapping[tuple[str, str], int],
         violated: Callable[[str, str], None],
         *,
         clocks_are_good: bool,
@@ -58,6 +59,7 @@ class Ledger:
         self._store = store
         self._truth = truth
         self._left = left
+        self._wanted = wanted
         self._violated = violated
         self._clocks_are_good = clocks_are_good
         self._seq = 0
@@ -147,6 +149,7 @@ class Ledger:
     # ------------------------------------------------------------------------------------ what must always hold
 
     def _sound(self, rows: Rows) -> Broken:
+        yield from self._invited(rows)
         for order in rows.orders.values():
             payments = rows.payments_of(order.order_id)
             yield from _order(order, payments)
@@ -160,6 +163,15 @@ class Ledger:
                 yield "forgotten", f"{refund.refund_id} is {refund.state} and nobody will ask about it"
             if refund.state == "ABNORMAL" and not _is_watched(rows, refund.refund_id):
                 yield "unseen", f"{refund.refund_id} is ABNORMAL and no anomaly says so"
+
+    def _invited(self, rows: Rows) -> Broken:
+        """Nothing is there that nobody asked for: the same request, however often it came, made one thing."""
+        there: Counter[tuple[str, str]] = Counter({("order", ""): len(rows.orders)})
+        there.update(("payment", payment.order_id) for payment in rows.payments.values())
+        there.update(("refund", one.order_id) for one in rows.refunds.values() if one.origin == "MERCHANT")
+        for what, count in there.items():
+            if count > self._wanted.get(what, 0):
+                yield "uninvited", f"{count} of {' '.join(what)} were made, {self._wanted.get(what, 0)} asked for"
 
     # ------------------------------------------------------------------------------------ what must be true
 

@@ -140,7 +140,7 @@ class Life:
         self.world.watchers.append(watcher)
         self.world.begin(watcher.watch())
         await self.pause(10)
-        request = self.world.requests.submission(made.session.session_id, self.dice.choice(METHODS))
+        request = self.world.requests.submission(made.session.session_id, self.order_id, self.dice.choice(METHODS))
         await self.choose(session, "SubmitPayment", request)
         for payment in self.world.payments_of(self.order_id)[:1]:
             outcome = self.dice.choice([number for number in cashier_pb2.ClientOutcome.values() if number])
@@ -269,12 +269,14 @@ class Life:
     async def refund(self) -> None:
         amount_minor = round(self.order.amount.amount_minor * self.dice.choice([0.3, 0.6, 1.0])) or 1
         request = self.world.requests.refund(self.order_id, amount_minor)
-        answer = await self.try_to(self.shop, "CreateRefund", request)
-        if answer is not None:
+        for _ in range(self.dice.choice([1, 1, 2])):  # who is not sure asks again
+            answer = await self.try_to(self.shop, "CreateRefund", request)
+            if answer is None:
+                return
             self.world.promises.same_object("CreateRefund", request.request_id, answer.refund.refund_id)
-            if self.dice.random() < 0.3:
-                sync = refund_pb2.SyncRefundRequest(refund_id=answer.refund.refund_id)
-                await self.try_to(self.shop, "SyncRefund", sync)
+        if self.dice.random() < 0.3:
+            sync = refund_pb2.SyncRefundRequest(refund_id=answer.refund.refund_id)
+            await self.try_to(self.shop, "SyncRefund", sync)
 
     def refund_in_console(self) -> None:
         """Somebody at the merchant refunds past us. Only a notice tells of it once the payment has succeeded."""
@@ -312,10 +314,10 @@ class Life:
         """A person decides about something that is open."""
         mine = [one for one in self.world.ledger.rows.anomalies if one.is_open and one.order_id == self.order_id]
         if mine:
-            anomaly = self.dice.choice(mine)
-            await self.try_to(
-                self.shop, "ResolveAnomaly", self.world.requests.remedy(anomaly.anomaly_id, self.dice.choice(REMEDIES))
+            request = self.world.requests.remedy(
+                self.dice.choice(mine).anomaly_id, self.order_id, self.dice.choice(REMEDIES)
             )
+            await self.try_to(self.shop, "ResolveAnomaly", request)
 
     async def retry(self) -> None:
         mine = [one for one in self.world.ledger.rows.refunds.values() if one.order_id == self.order_id]

@@ -1,6 +1,7 @@
 """What callers ask, put together. Numbers and keys count up, so that a run has the same ones again."""
 
 import itertools
+from collections import Counter
 from typing import Any
 
 from paycore.v1 import anomaly_pb2, cashier_pb2, common_pb2, money_pb2, order_pb2, refund_pb2
@@ -11,6 +12,8 @@ class Requests:
 
     def __init__(self) -> None:
         self._numbers = itertools.count(100_000)
+        self.wanted: Counter[tuple[str, str]] = Counter()
+        """How many orders, payments and refunds were asked for, by what and of which order: there may never be more."""
 
     def fresh(self, word: str) -> str:
         """A text that was not used before, good as a request_id or as a number."""
@@ -19,6 +22,7 @@ class Requests:
     def order(
         self, amount_minor: int, *, expires_at: int, policy: int, product: str = ""
     ) -> order_pb2.CreateOrderRequest:
+        self.wanted["order", ""] += 1
         items = [order_pb2.LineItem(product_id=product, name="a game", quantity=1, unit_amount_minor=amount_minor)]
         request = order_pb2.CreateOrderRequest(
             merchant_order_no=self.fresh("order"),
@@ -32,11 +36,13 @@ class Requests:
         return request
 
     def payment(self, order_id: str, method: str) -> order_pb2.PayOrderRequest:
+        self.wanted["payment", order_id] += 1
         return order_pb2.PayOrderRequest(
             order_id=order_id, channel="sandbox", method=method, client=client(method), request_id=self.fresh("pay")
         )
 
-    def submission(self, session_id: str, method: str) -> cashier_pb2.SubmitPaymentRequest:
+    def submission(self, session_id: str, order_id: str, method: str) -> cashier_pb2.SubmitPaymentRequest:
+        self.wanted["payment", order_id] += 1
         return cashier_pb2.SubmitPaymentRequest(
             session_id=session_id,
             channel="sandbox",
@@ -54,6 +60,7 @@ class Requests:
         return order_pb2.CloseOrderRequest(order_id=order_id, request_id=self.fresh("close"))
 
     def refund(self, order_id: str, amount_minor: int, payment_id: str = "") -> refund_pb2.CreateRefundRequest:
+        self.wanted["refund", order_id] += 1
         return refund_pb2.CreateRefundRequest(
             order_id=order_id,
             amount=money(amount_minor),
@@ -62,7 +69,8 @@ class Requests:
             request_id=self.fresh("refund"),
         )
 
-    def remedy(self, anomaly_id: str, remedy: int) -> order_pb2.ResolveAnomalyRequest:
+    def remedy(self, anomaly_id: str, order_id: str, remedy: int) -> order_pb2.ResolveAnomalyRequest:
+        self.wanted["refund", order_id] += 1
         return order_pb2.ResolveAnomalyRequest(
             anomaly_id=anomaly_id,
             remedy=remedy,  # type: ignore[arg-type] # an enum's number

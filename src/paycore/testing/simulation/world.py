@@ -76,11 +76,13 @@ class World:
         self.weather = Weather(options)
         self.store = empty_store()
         self.channel = ChannelSide(options, self.weather)
+        self.requests = Requests()
         self.truth = Truth(self.channel.books)
         good = options.clocks_are_good
-        self.ledger = Ledger(self.store, self.truth, self.channel.left, self.violated, clocks_are_good=good)
+        self.ledger = Ledger(
+            self.store, self.truth, self.channel.left, self.requests.wanted, self.violated, clocks_are_good=good
+        )
         self.promises = Promises(self.store, self.ledger.leases, self.violated, clocks_are_good=good)
-        self.requests = Requests()
         self.shop = self.caller(SHOP_KEY)
         self.post = Post(self, self.shop)
         self.watchers: list[Watcher] = []
