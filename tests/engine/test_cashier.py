@@ -12,6 +12,7 @@ from paycore.channel import (
     ChannelVerb,
     Confirmed,
     Forged,
+    Malformed,
     Paid,
     Price,
     Silence,
@@ -317,6 +318,7 @@ async def test_evidence_pays_and_the_client_may_finish(store: Store) -> None:
     ("script", "reason"),
     [
         (raises(Forged("no")), Reason.EVIDENCE_UNTRUSTED),
+        (raises(Malformed("two parts")), Reason.EVIDENCE_MALFORMED),
         (raises(Forged("no"), asks=1), Reason.EVIDENCE_UNTRUSTED),
         (raises(KeyError("canary")), Reason.CONFLICT_RETRY),
         (says("yes", asks=0), Reason.CONFLICT_RETRY),
@@ -326,7 +328,7 @@ async def test_evidence_pays_and_the_client_may_finish(store: Store) -> None:
             Reason.EVIDENCE_MISMATCH,
         ),
     ],
-    ids=range(6),
+    ids=range(7),
 )
 async def test_evidence_that_proves_nothing_is_refused(store: Store, script: Any, reason: Reason) -> None:
     channel = ScriptedChannel()

@@ -2,7 +2,7 @@
 
     kind            ChannelKind and what it declares: Method, Setting, StatementKind, Operation, ...
     verbs           Channel: prepare query close refund query_refund read_notice confirm statement refresh operate
-    conversations   Conversation, Request, Reply, Silence, Forged, Secret
+    conversations   Conversation, Request, Reply, Silence, Forged, Malformed, Secret
     findings        Paid, Waiting, ... and their refund twins; AboutPayment and AboutRefund name whose they are
     simulators      Simulator, and KitSimulator for the conformance kit
 
@@ -55,7 +55,7 @@ from paycore.channel.statement import (
     StatementLine,
     StatementNotReady,
 )
-from paycore.channel.talk import Conversation, Forged, Reply, Request, Secret, Silence
+from paycore.channel.talk import Conversation, Forged, Malformed, Reply, Request, Secret, Silence
 from paycore.core.findings import (
     About,
     AboutPayment,
@@ -120,6 +120,7 @@ __all__ = [
     "Limit",
     "LineItem",
     "LineKind",
+    "Malformed",
     "Method",
     "Money",
     "NotFound",

@@ -90,3 +90,7 @@ class Silence(Exception):
 
 class Forged(Exception):
     """A notice, evidence or reply does not verify. Nothing of it is believed or stored."""
+
+
+class Malformed(Forged):
+    """It has not even the form of what was wanted (no signed document at all), so there was nothing to verify."""

@@ -17,6 +17,7 @@ from paycore.channel import (
     Confirmed,
     Conversation,
     Forged,
+    Malformed,
     Notice,
     NoticeCase,
     NoticeReply,
@@ -223,16 +224,20 @@ class Notices:
     ) -> tuple[Confirmed, OpenAccount]:
         """What the evidence proves, and under whose keys. Raises Refused when it verifies under none."""
         until = self._desk.clock.now() + self._desk.patience(deadline_at)
+        is_malformed = True
         for account in accounts:
             try:
                 answer = await self._confirmation(account, evidence, named).answer(until)
-            except Forged:
+            except Forged as forged:
+                is_malformed = is_malformed and isinstance(forged, Malformed)
                 continue
             if isinstance(answer, Unknown | NotSent):
                 raise Refused(
                     Reason.CONFLICT_RETRY, "The channel could not be asked about the evidence.", retry_after_seconds=2.0
                 )
             return answer, account
+        if is_malformed:
+            raise Refused(Reason.EVIDENCE_MALFORMED, "The evidence is no signed document.", fields=("evidence",))
         raise Refused(Reason.EVIDENCE_UNTRUSTED, "The evidence does not verify.", fields=("evidence",))
 
     def _confirmation(self, account: OpenAccount, evidence: str, named: Subject | None) -> Talk[Confirmed]:
