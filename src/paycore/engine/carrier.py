@@ -99,7 +99,9 @@ class HttpCarrier:
             extensions={"trace": journey.trace},
         )
         async with call as response:
-            most = min(request.max_reply_bytes or self._max_reply_bytes, max(LARGEST_REPLY_BYTES, self._max_reply_bytes))
+            most = min(
+                request.max_reply_bytes or self._max_reply_bytes, max(LARGEST_REPLY_BYTES, self._max_reply_bytes)
+            )
             return Reply(response.status_code, dict(response.headers), await self._read(response, most))
 
     async def _read(self, response: httpx2.Response, most: int) -> bytes:

@@ -269,12 +269,13 @@ class Life:
     async def refund(self) -> None:
         amount_minor = round(self.order.amount.amount_minor * self.dice.choice([0.3, 0.6, 1.0])) or 1
         request = self.world.requests.refund(self.order_id, amount_minor)
+        answer = None
         for _ in range(self.dice.choice([1, 1, 2])):  # who is not sure asks again
             answer = await self.try_to(self.shop, "CreateRefund", request)
             if answer is None:
                 return
             self.world.promises.same_object("CreateRefund", request.request_id, answer.refund.refund_id)
-        if self.dice.random() < 0.3:
+        if answer is not None and self.dice.random() < 0.3:
             sync = refund_pb2.SyncRefundRequest(refund_id=answer.refund.refund_id)
             await self.try_to(self.shop, "SyncRefund", sync)
 
