@@ -68,6 +68,7 @@ class Ledger:
         """The last figures of every row that was announced."""
         self.events: dict[tuple[str, int], EventRow] = {}
         self.rows = Rows({}, {}, {}, [])
+        self._reopened: list[str] = []
         self.leases: dict[str, int] = {}
         """The end of the longest lease that a row's task ever had."""
         self.commits = 0
@@ -117,6 +118,8 @@ class Ledger:
         if before is None:
             return
         old, new = before["state"], after["state"]
+        if (event.subject, old, new) == ("order", "CLOSED", "PAID"):
+            self._reopened.append(event.order_id)
         if old != new and new not in NEXT[event.subject, old]:
             yield "transition", f"{event.subject_id} goes from {old} to {new} by {event.cause}"
         for name in FOR_EVER:
@@ -178,6 +181,8 @@ class Ledger:
     def _true(self, before: Rows, after: Rows) -> Broken:
         """What we have come to believe with this commit must be what the channel's books say."""
         now = true_now()
+        while self._reopened:
+            yield from _was_accepted(self._reopened.pop(), after)
         for payment in after.payments.values():
             old = before.payments.get(payment.payment_id)
             if old is not None and old.state == payment.state:
@@ -208,6 +213,14 @@ class Ledger:
             yield "phantom refund", f"{refund.refund_id} succeeded; the channel has it {theirs or 'not at all'}"
         if refund.state == "FAILED" and theirs not in ("", "FAILED"):
             yield "lost refund", f"{refund.refund_id} failed; the channel has it {theirs}"
+
+
+def _was_accepted(order_id: str, rows: Rows) -> Broken:
+    """A closed order is paid only because its policy or a person has accepted the money."""
+    for payment in rows.payments_of(order_id):
+        holds = [one for one in rows.anomalies_of(payment.payment_id) if one.kind in HOLDS]
+        if payment.is_effective and not any(one.remedy == "ACCEPT" for one in holds):
+            yield "reopened", f"{order_id} was closed, and {payment.payment_id} paid it although nobody accepted that"
 
 
 def _order(order: OrderRow, payments: list[PaymentRow]) -> Broken:

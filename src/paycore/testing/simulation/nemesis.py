@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from paycore.testing.simulation.world import World
 
 KILL_STEPS = 30
+POLITE = 0.2
+"""How often it is a rolling restart that ends a process."""
 
 
 async def kill(world: "World") -> None:
@@ -15,8 +17,14 @@ async def kill(world: "World") -> None:
     while every is not None and not world.weather.is_calm:
         await asyncio.sleep(world.weather.about(every))
         up = world.servers_up()
-        if up and world.weather.strikes("killed", 1.0):
-            world.weather.dice.choice(up).process.fuse = world.weather.dice.randrange(KILL_STEPS)
+        if not up:
+            continue
+        server = world.weather.dice.choice(up)
+        if world.weather.dice.random() < POLITE:
+            world.weather.count("restarted")
+            server.process.spawn(server.leave(), name="leave")
+        elif world.weather.strikes("killed", 1.0):
+            server.process.fuse = world.weather.dice.randrange(KILL_STEPS)
 
 
 async def set_clocks(world: "World") -> None:

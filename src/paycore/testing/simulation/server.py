@@ -1,5 +1,6 @@
 """A server process: the real engine and the real rpc pipeline on the database, the clock and the wire of one machine."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from paycore.testing.simulation.world import World
 
 BASE = "https://pay.example"
+LEAVE_SECONDS = 60.0
 MASTER_KEY = bytes(range(32))
 
 
@@ -83,13 +85,26 @@ class Server:
             public_base_url=BASE,
             run=InlineRun(process, weather),
         )
-        watches, pages = Watches(engine), Pages(engine.keyring.derive_all("page tokens"))
+        self._watches = watches = Watches(engine)
+        pages = Pages(engine.keyring.derive_all("page tokens"))
         directory = StoredDirectory(engine.memory, engine.sessions.tokens, engine.clock)
         authenticator = Authenticator(directory, now=clock.now, monotonic=world.loop.time, fresh_seconds=60.0)
         self.pipeline = Pipeline(engine, authenticator, Limits(Allowance(), monotonic=world.loop.time))
         self.methods: dict[str, Method] = {
             method.name: method for method in methods_of(DESCRIPTORS, services(watches, pages))
         }
+
+    async def leave(self) -> None:
+        """Leave politely, as a rolling restart asks for: nothing new, an end to what is at work, then gone."""
+        self.pipeline.drain.set()
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self.pipeline.limits.quiet()
+                await self._watches.stop()
+                await self.engine.stop(LEAVE_SECONDS / 2)
+        except TimeoutError:
+            asyncio.get_running_loop().call_exception_handler({"message": f"{self.process.name} does not leave"})
+        self.process.die()
 
     async def serve(self, rpc: str, incoming: Incoming) -> bytes:
         """Answer a call. What is promised with the answer must hold when it leaves."""
