@@ -13,6 +13,7 @@ from paycore.channel import (
     Channel,
     ChannelVerb,
     Conversation,
+    EvidenceAsk,
     Forged,
     KeyState,
     KeyVersion,
@@ -254,17 +255,30 @@ class Stand:
         begun = Begun(ask, self.listen(self.channel.prepare(ask)))
         if begun.plan_json is not None:
             accepted = self.simulator.accept(begun.plan_json, self.now)
-            assert accepted == ask.payment_id, (
+            assert accepted in (ask.payment_id, ask.token or ask.payment_id), (
                 "the payer's device opened another payment than the one that was asked for"
             )
         return begun
 
     def paid(self, method: Method | None = None, **changes: Any) -> PaymentAsk:
         """A payment whose money was taken."""
+        chosen = method or self.main_method
+        if chosen is None or chosen.price is Price.STORE:
+            return self._bought(chosen or self.kind.methods[0], **changes)
         begun = self.begin(method, **changes)
         if not isinstance(begun.heard.finding, Paid):
             self.simulator.pay(begun.payment_id, self.now)
         return begun.ask
+
+    def _bought(self, method: Method, **changes: Any) -> PaymentAsk:
+        """A purchase in a store, which the phone brought to us: the store has its own number for it."""
+        begun = self.begin(method, **changes)
+        ask, plan_json = begun.ask, begun.plan_json
+        assert plan_json is not None, f"{method.name}: {begun.heard.finding}"
+        evidence = self.simulator.purchase(plan_json, self.now, amount_minor=ask.amount_minor)
+        proof = EvidenceAsk(evidence, self.again(ask), self.now, f"{self.number():032x}")
+        [about] = self.hold(self.channel.confirm(proof)).findings
+        return self.again(ask, channel_trade_no=about.finding.channel_trade_no)
 
     # ------------------------------------------------------------------------------------ notices
 
