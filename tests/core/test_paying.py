@@ -162,6 +162,30 @@ RULES: list[tuple[str, Callable[[], Story], str]] = [
         "CLOSED | p1 SUCCEEDED 100-0-0 | LATE_PAYMENT OPEN 100",
     ),
     (
+        "what a store sold for good pays even a closed order",
+        lambda: (
+            Story(**STORE)
+            .waits(product_id="tea", token="t")
+            .closes()
+            .at(MARGIN_OVER)
+            .hears(NotFound(), "QUERY")
+            .hears(paid(6, "USD", purchase=TOKEN), "CONFIRM")
+        ),
+        "PAID | p1 SUCCEEDED* 6-0-0 | LATE_PAYMENT RESOLVED 6",
+    ),
+    (
+        "what a store sold for good is held where the app says so",
+        lambda: (
+            Story(HOLD, **STORE)
+            .waits(product_id="tea", token="t")
+            .closes()
+            .at(MARGIN_OVER)
+            .hears(NotFound(), "QUERY")
+            .hears(paid(6, "USD", purchase=TOKEN), "CONFIRM")
+        ),
+        "CLOSED | p1 SUCCEEDED 6-0-0 | LATE_PAYMENT OPEN 6",
+    ),
+    (
         "a second payment is given back",
         lambda: Story().waits().switches().hears(NotFound(), "CLOSE").pays("p2").hears(paid(), "NOTICE"),
         "PAID | p1 SUCCEEDED~ 100-100-0 | p2 SUCCEEDED* 100-0-0 | r POLICY PENDING 100 >REFUND | SECOND_PAYMENT RESOLVED 100",

@@ -508,6 +508,8 @@ def _surplus(order: Order, payment: Payment, now: int) -> Order:
     order = _hold(order, payment, kind, now)
     if order.surplus_policy is SurplusPolicy.ACCEPT:
         return accept(order, payment, now, "accepted by policy")
+    if is_late and order.surplus_policy is SurplusPolicy.AUTO_REFUND and _is_sold_for_good(payment):
+        return accept(order, payment, now, "the store sold it and lets nobody give it back")
     if order.surplus_policy is SurplusPolicy.HOLD or not payment.terms.can_refund:
         return order
     order = begin_refund(
@@ -521,6 +523,11 @@ def _surplus(order: Order, payment: Payment, now: int) -> Order:
     )
     hold = hold_of(order, payment)
     return order if hold is None else resolve_anomaly(order, hold, now, Remedy.REFUND, "given back by policy")
+
+
+def _is_sold_for_good(payment: Payment) -> bool:
+    """A store has taken the money for what this very payment asked for, and only the store could give it back."""
+    return payment.terms.price is Price.STORE and not payment.terms.can_refund
 
 
 def accept(order: Order, payment: Payment, now: int, note: str) -> Order:
