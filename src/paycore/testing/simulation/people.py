@@ -278,6 +278,9 @@ class Life:
         if answer is not None and self.dice.random() < 0.3:
             sync = refund_pb2.SyncRefundRequest(refund_id=answer.refund.refund_id)
             await self.try_to(self.shop, "SyncRefund", sync)
+        if self.dice.random() < 0.25:
+            await self.pause(15)
+            self.bounce()
 
     def refund_in_console(self) -> None:
         """Somebody at the merchant refunds past us. Only a notice tells of it once the payment has succeeded."""
