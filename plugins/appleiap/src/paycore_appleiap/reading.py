@@ -57,7 +57,10 @@ def about(transaction: Transaction, finding: PaymentFinding) -> AboutPayment:
     token = token_of(transaction)
     if token and not is_renewal(transaction):
         return AboutPayment(finding, reference=Reference(TOKEN, token))
-    return AboutPayment(finding, reference=Reference(TRANSACTION, str(transaction.get("transactionId", ""))))
+    reference = Reference(TRANSACTION, str(transaction.get("transactionId", "")))
+    began = str(transaction.get("originalTransactionId", ""))
+    renews = Reference(TRANSACTION, began) if is_renewal(transaction) and began else None
+    return AboutPayment(finding, reference=reference, renews=renews)
 
 
 def is_renewal(transaction: Transaction) -> bool:
