@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from paycore.testing.simulation.world import run_seed
+from paycore.testing.simulation.running import run_seed
 from tests.simulation.planted import BUGS, Bug
 from tests.simulation.seeds import HERE, catching
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from paycore.testing.simulation.report import story
-from paycore.testing.simulation.world import run_seed
+from paycore.testing.simulation.running import run_seed
 from tests.simulation.seeds import FIXED, FRESH, chunks, fresh_base, regressions, shown
 
 FAULTS = {
@@ -62,7 +62,7 @@ def test_a_seed_is_the_same_story_again(seed: int) -> None:
 
 def test_a_seed_is_the_same_story_in_another_process() -> None:
     program = (
-        "from paycore.testing.simulation.world import run_seed\n"
+        "from paycore.testing.simulation.running import run_seed\n"
         f"print([run_seed(seed).digest for seed in {ANY_SEEDS!r}])"
     )
     told = {_told(program, hash_seed) for hash_seed in ("1", "2")}

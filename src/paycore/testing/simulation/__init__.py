@@ -4,11 +4,11 @@
     python -m paycore.testing.simulation --many 20000          that many seeds on all cores
 
 One loop (`loop`) with a time of its own runs a small world: server processes that can be killed at every await and begin
-again from the database alone (`processes`, `server`), people who ask, pay, change their minds and ask twice (`people`), a
+again from the database alone (`processes`, `server`), people who ask, pay, change their minds and ask twice (`life`), a
 channel with its own books and a bad network before it (`channel`), a database that fails before and after its commits
 (`database`). The core, the engine, the store with SQLite, the rpc pipeline and the plugin are the real ones.
 
-What must hold is checked when it is promised, not only in the end: at each commit, at each answer to a caller, at each
-acknowledgement of a notice (`checks`). In the end the faults stop; then everything must come to rest, and our books must
-be the channel's (`ending`). Needs the sandbox plugin.
+What must hold is checked when it is promised, not only in the end: at each commit (`ledger`), at each answer to a
+caller, each acknowledgement of a notice, each send (`promises`), at each message of a stream (`watchers`). In the end the
+faults stop; then everything must come to rest (`ending`), and our books must be the channel's (`books`). Needs the sandbox plugin.
 """

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from paycore.testing.simulation.many import Tally, run_many
 from paycore.testing.simulation.report import story
-from paycore.testing.simulation.world import run_seed
+from paycore.testing.simulation.running import run_seed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from paycore.testing.simulation.world import Outcome, run_seed
+from paycore.testing.simulation.running import Outcome, run_seed
 
 AT_ONCE = 16
 """How many seeds a worker is given at a time."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from paycore.testing.simulation.world import Outcome
+from paycore.testing.simulation.running import Outcome
 
 SHOWN_LINES = 200
 
