@@ -9,24 +9,28 @@ import pytest
 
 from paycore.channel import (
     AboutPayment,
+    ChannelRefund,
     ChannelVerb,
     Confirmed,
     Forged,
     Malformed,
+    Notice,
     Paid,
     Price,
+    RawNotice,
+    Reference,
     Silence,
     StorePurchase,
 )
 from paycore.core.ids import Prefix, is_id
-from paycore.core.order import AnomalyKind, LineItem, OrderState, PaymentState
+from paycore.core.order import AnomalyKind, LineItem, OrderState, Origin, PaymentState
 from paycore.core.refusals import Reason
 from paycore.engine.host import CRASHES
 from paycore.engine.keyring import Keyring
 from paycore.engine.sessions import LIFETIME, Tokens
 from paycore.store import App, Store, VersionState
 from paycore.testing.wires import ScriptedCarrier
-from tests.engine.channels import METHODS, ScriptedChannel, paid, raises, says, signs
+from tests.engine.channels import ACK, METHODS, ScriptedChannel, paid, raises, says, signs
 from tests.engine.world import KEY, World, reason_of, refused, sandbox, scripted
 
 SECOND = 1_000_000
@@ -439,3 +443,54 @@ async def test_a_link_that_was_changed_or_belongs_to_another_session_opens_nothi
     world.clock.advance(31 * 60)
     late = world.engine.sessions.open_page(made[0].session_id, code)
     assert await reason_of(late) is Reason.SESSION_EXPIRED
+
+
+async def test_what_a_client_brings_and_nobody_knows_is_kept_and_refused(store: Store) -> None:
+    channel = ScriptedChannel()
+    world, order, _ = await at_the_store(store, channel)
+    unknown = AboutPayment(Paid(9_900, "CNY", "M1"), reference=Reference("token", "nobody's"))
+    channel.confirm_ = says(Confirmed((unknown,), may_finish=True), asks=0)
+    for _ in range(2):
+        assert await reason_of(world.engine.confirm(world.app_id, "scripted", "jws")) is Reason.EVIDENCE_MISMATCH
+    with world.store.read() as unit:
+        [kept] = [one for one in unit.list_anomalies(None) if one.order_id is None]
+    assert (kept.anomaly.kind, kept.anomaly.amount_minor) == (AnomalyKind.ORPHAN_NOTICE, 9_900)
+    assert (await world.stands(order)).state is OrderState.PENDING
+
+
+async def test_a_purchase_that_was_given_back_is_recorded_and_refused(store: Store) -> None:
+    channel = ScriptedChannel()
+    world, order, payment = await at_the_store(store, channel)
+    bought = StorePurchase("gold.100", 1, payment.token)
+    money = Paid(9_900, "CNY", "M1", purchase=bought, refunds=(ChannelRefund(9_900, "T1"),))
+    channel.confirm_ = says(Confirmed((AboutPayment(money, payment_id=payment.payment_id),), may_finish=True), asks=0)
+    confirm = world.engine.confirm(world.app_id, "scripted", "jws", payment_id=payment.payment_id)
+    assert await reason_of(confirm) is Reason.EVIDENCE_MISMATCH
+    after = await world.stands(order)
+    assert (after.state, [one.amount_minor for one in after.refunds]) == (OrderState.PENDING, [9_900])
+
+
+async def test_what_the_channel_takes_by_itself_is_an_order_of_its_own(store: Store) -> None:
+    channel = ScriptedChannel()
+    world, order, payment = await at_the_store(store, channel)
+    bought = StorePurchase("gold.100", 1, payment.token)
+    first = Paid(9_900, "CNY", "M1", purchase=bought, references=(Reference("tx", "1"),))
+    channel.confirm_ = says(Confirmed((AboutPayment(first, payment_id=payment.payment_id),)), asks=0)
+    await world.engine.confirm(world.app_id, "scripted", "jws", payment_id=payment.payment_id)
+    version = (await world.stands(order)).version
+    again = replace(first, amount_minor=5_000, references=(Reference("tx", "2"),))
+    about = AboutPayment(again, reference=Reference("tx", "2"), renews=Reference("tx", "1"))
+    channel.read_ = lambda notice, now: Notice((about,), ACK)
+    for _ in range(2):
+        reply = await world.engine.deliver_notice(payment.account_id, RawNotice("POST", "/", {}, b"renewed"))
+        assert reply == ACK
+    with world.store.read() as unit:
+        [renewed] = [one for one in unit.list_orders(world.app_id, limit=10) if one.order_id != order.order_id]
+    assert (renewed.origin, renewed.state, renewed.amount_minor) == (Origin.CHANNEL, OrderState.PAID, 5_000)
+    assert (await world.stands(order)).version == version, "the first purchase is not told again"
+    stranger = replace(about, renews=Reference("tx", "9"), reference=Reference("tx", "10"))
+    channel.read_ = lambda notice, now: Notice((stranger,), ACK)
+    await world.engine.deliver_notice(payment.account_id, RawNotice("POST", "/", {}, b"stranger"))
+    with world.store.read() as unit:
+        assert len(unit.list_orders(world.app_id, limit=10)) == 2, "what renews nothing of ours is kept as an anomaly"
+        assert [one.anomaly.kind for one in unit.list_anomalies(None)] == [AnomalyKind.ORPHAN_NOTICE]

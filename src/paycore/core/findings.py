@@ -244,11 +244,16 @@ RefundFinding = (
 
 @dataclass(frozen=True, slots=True)
 class AboutPayment:
-    """A finding about a payment, named by our id or by a reference (never by both)."""
+    """A finding about a payment, named by our id or by a reference (never by both).
+
+    `renews` is for money that the channel took by itself, under an agreement that one of our payments began (the next
+    period of a subscription): a reference of that payment. The money becomes an order of its own, of origin CHANNEL.
+    """
 
     finding: PaymentFinding
     payment_id: str | None = None
     reference: Reference | None = None
+    renews: Reference | None = None
 
 
 @dataclass(frozen=True, slots=True)

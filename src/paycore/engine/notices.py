@@ -27,10 +27,10 @@ from paycore.channel import (
 from paycore.core.facts import Fact, ForeignRefundHeard, PaymentHeard, RefundHeard, Via
 from paycore.core.findings import NotSent, Paid, Unknown
 from paycore.core.ids import Prefix, derive_id, is_id
-from paycore.core.order import Anomaly, AnomalyKind, Order, Payment
+from paycore.core.order import Anomaly, AnomalyKind, Order, Payment, PaymentState
 from paycore.core.refusals import Reason, Refused
 from paycore.core.terms import Price
-from paycore.engine import witness
+from paycore.engine import renewals, witness
 from paycore.engine.accounts import AccountUnusableNow, OpenAccount
 from paycore.engine.converse import STEP_SECONDS, Talk
 from paycore.engine.desk import CallerRequest, Desk
@@ -195,7 +195,8 @@ class Notices:
         accounts = await self._candidates(app_id, channel, named, account_id)
         confirmed, account = await self._verify(accounts, evidence, named, deadline_at)
         wanted_order = order_id or (named.order.order_id if named is not None else "")
-        told = await self._take_evidence(account, confirmed, wanted_order, request)
+        digest = hashlib.sha256(evidence.encode()).hexdigest()
+        told = await self._take_evidence(account, confirmed, wanted_order, request, digest)
         return told, confirmed.may_finish
 
     async def named_payment(self, app_id: str, payment_id: str, order_id: str = "") -> Subject:
@@ -247,18 +248,29 @@ class Notices:
         return Talk(self._desk.room, account.kind.name, ChannelVerb.CONFIRM, begin, check_confirmed)
 
     async def _take_evidence(
-        self, account: OpenAccount, confirmed: Confirmed, wanted_order: str, request: CallerRequest | None
+        self,
+        account: OpenAccount,
+        confirmed: Confirmed,
+        wanted_order: str,
+        request: CallerRequest | None,
+        digest: str,
     ) -> Told:
         """Tell everything that was proved, to whom it belongs; refused all the same if that was not the caller's order."""
         told: Told | None = None
         is_elsewhere = False
         subjects = await self._subjects(account, confirmed.findings)
         for about, subject in zip(confirmed.findings, subjects, strict=True):
+            if subject is None:
+                detail = "A client brought it, and it names nothing that we know."
+                await self._orphan(account, AnomalyKind.ORPHAN_NOTICE, about, digest, detail)
             if subject is None or not _is_of(account, subject, about) or _is_in_other_money(subject, about):
                 raise _mismatch("The evidence belongs to no payment of this account.")
-            is_here = wanted_order in ("", subject.order.order_id)
-            heard = await self._tell(subject, about, Via.CONFIRM, self._desk.clock.now(), request if is_here else None)
+            is_here, is_returned = wanted_order in ("", subject.order.order_id), _is_returned(about)
+            answers = request if is_here and not is_returned else None
+            heard = await self._tell(subject, about, Via.CONFIRM, self._desk.clock.now(), answers)
             told, is_elsewhere = (heard if is_here else told), is_elsewhere or not is_here
+            if is_here and is_returned:
+                raise _mismatch("The channel has given the money of this purchase back.")
         if is_elsewhere:
             raise Refused(Reason.EVIDENCE_USED, "The evidence belongs to another order.", fields=("evidence",))
         if told is None:
@@ -301,7 +313,23 @@ class Notices:
             order_id: await self._desk.reader.load(order_id)
             for order_id in {place.order_id for place in places if place}
         }
-        return [None if place is None else _subject(orders.get(place.order_id), place) for place in places]
+        subjects = [None if place is None else _subject(orders.get(place.order_id), place) for place in places]
+        return [
+            await self._renewal(account, about) if subject is None else subject
+            for about, subject in zip(findings, subjects, strict=True)
+        ]
+
+    async def _renewal(self, account: OpenAccount, about: About) -> Subject | None:
+        """The order that the channel began by itself, where the finding says that it renews a payment of this account."""
+        if not isinstance(about, AboutPayment) or about.renews is None:
+            return None
+        [first] = await self._subjects(account, (AboutPayment(about.finding, reference=about.renews),))
+        if first is None or not _is_of(account, first, about) or first.payment.state is not PaymentState.SUCCEEDED:
+            return None
+        if not isinstance(about.finding, Paid) or about.finding.merchant != first.payment.merchant:
+            return None
+        begun = await renewals.begin(self._desk, first.order, first.payment, about)
+        return None if begun is None else Subject(*begun)
 
 
 # ---------------------------------------------------------------------------------------------- whose it is
@@ -360,6 +388,14 @@ def _is_of(account: OpenAccount, subject: Subject, about: About) -> bool:
     if (payment.account_id, subject.order.app_id) != (account.account_id, account.app_id):
         return False
     return not (isinstance(about, AboutRefund) and about.merchant and about.merchant != payment.merchant)
+
+
+def _is_returned(about: About) -> bool:
+    """Whether the channel says at once that the money was taken and that all of it went back."""
+    paid = about.finding
+    if not isinstance(paid, Paid):
+        return False
+    return sum(one.amount_minor for one in paid.refunds if not one.reversed) >= paid.amount_minor
 
 
 def _is_in_other_money(subject: Subject, about: About) -> bool:
