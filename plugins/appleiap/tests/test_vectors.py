@@ -40,7 +40,8 @@ def channel_of(one: Any) -> Any:
 
 def confirmed(one: Any, now: int = NOW) -> Confirmed:
     ask = EvidenceAsk(one["jws"], payment(), now, "0" * 32)
-    return scripted(channel_of(one).confirm(ask))[0]
+    found: Confirmed = scripted(channel_of(one).confirm(ask))[0]
+    return found
 
 
 def paid_in(case_id: str) -> tuple[AboutPayment, Paid]:

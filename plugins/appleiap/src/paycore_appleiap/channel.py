@@ -84,10 +84,10 @@ class AppleChannel:
 
     def prepare(self, ask: PaymentAsk) -> Conversation[PaymentFinding]:
         """Name what the phone is to buy. Apple is not asked: it knows of a purchase when it is made."""
+        yield from ()
         content = StorePurchase(store=STORE, product_id=ask.product_id, account_token=ask.token, quantity=ask.quantity)
         plan = Plan.of(Step.of(content, requires=["storekit"]), expires_at=ask.expires_at)
         return Ready(plan.to_json(), expires_at=ask.expires_at, references=(Reference(TOKEN, ask.token),))
-        yield  # a conversation that asks nobody
 
     def query(self, ask: PaymentAsk) -> Conversation[PaymentFinding]:
         """Ask how a purchase stands. Apple knows purchases by transaction, so one that nobody told us of is not found."""
