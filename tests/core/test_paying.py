@@ -520,3 +520,11 @@ def test_close_keeps_trying_until_the_margin() -> None:
             break
     assert str(story) == "CLOSED | p1 CLOSED >QUERY"
     assert EXPIRY + story.terms.margin <= story.now < EXPIRY + story.terms.margin + 60 * SECOND
+
+
+def test_what_a_store_gave_back_is_in_the_money_that_it_took() -> None:
+    """A store's own currency is known when its success is told, and its refund may be told with it."""
+    told = paid(6, "USD", purchase=TOKEN, refunds=(ChannelRefund(6, "T1"),))
+    order = Story(**STORE).waits(product_id="tea", token="t").hears(told, "NOTICE").order
+    assert order is not None
+    assert [(one.amount_minor, one.currency) for one in order.refunds] == [(6, "USD")]

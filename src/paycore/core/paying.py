@@ -406,7 +406,9 @@ def _paid(order: Order, payment: Payment, fact: PaymentHeard, paid: Paid, owns: 
         return _wrong_account(order, payment, owns, now)
     if payment.terms.price is Price.STORE and fact.via is Via.CONFIRM and not _is_what_we_asked(payment, paid):
         raise Refused(Reason.EVIDENCE_MISMATCH, "The purchase is not the one that was asked for.")
-    order = absorb_refunds(order, payment, paid.refunds, now, via=fact.via)
+    is_news = payment.state is not PaymentState.SUCCEEDED
+    told = replace(payment, captured_currency=paid.currency) if is_news else payment
+    order = absorb_refunds(order, told, paid.refunds, now, via=fact.via)  # in the money that was taken
     payment = known(order, payment.payment_id)
     if payment.state is PaymentState.SUCCEEDED:
         return _paid_again(order, payment, fact, paid, owns, now)
