@@ -11,10 +11,14 @@ from typing import Any
 
 import pytest
 
+from paycore.engine.host import Host
 from paycore_bridge import qr
 from tests.cli.running import Outcome, environment, paycore
 
-SCENES = ["app", "qr", "refunds", "expiry", "late", "audit"]
+OURS = ["app", "qr", "refunds", "expiry", "late"]
+MONEY_COMES_BACK = ["app", "qr", "web", "refund"]
+THEIRS = {"alipay": MONEY_COMES_BACK, "appleiap": ["store"], "wechatpay": MONEY_COMES_BACK}
+SCENES = [*OURS, *(f"{channel}.{story}" for channel, stories in THEIRS.items() for story in stories), "audit"]
 TWO_MINUTES = 120.0
 SLEEPY = pytest.mark.timeout(150)
 
@@ -46,12 +50,36 @@ def test_the_demo_tells_every_story_for_programs(tmp_path: Path) -> None:
     assert kinds(told["expiry"])[-3:] == ["order.closing", "payment.closed", "order.closed"]
     assert told["expiry"][_at(told["expiry"], "good")]["calls"][-2:] == ["trades/query", "trades/close"]
     assert {"payment.succeeded", "refund.created", "refund.succeeded"} <= set(kinds(told["late"]))
+    for channel, stories in THEIRS.items():
+        check_the_visit(channel, {story: told[f"{channel}.{story}"] for story in stories})
     for scene in SCENES[:-1]:
         versions = [line["version"] for line in told[scene] if line["what"] == "event"]
         assert versions == list(range(versions[0], versions[0] + len(versions)))
     assert told["audit"][-1]["what"] == "end"
     assert told["audit"][-1]["seconds"] < TWO_MINUTES
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def check_the_visit(channel: str, told: dict[str, list[dict[str, Any]]]) -> None:
+    """What a channel is shown to do: every payment ends PAID by the channel's word, and a part of one comes back."""
+    for story in told.keys() - {"refund"}:
+        assert kinds(told[story])[-2:] == ["payment.succeeded", "order.paid"], (channel, story)
+    if "store" in told:
+        assert [line["kind"] for line in told["store"] if line["what"] == "action"] == ["store_purchase"]
+        return
+    actions = {story: [line["kind"] for line in told[story] if line["what"] == "action"] for story in ("app", "web")}
+    assert actions["app"] == ["sdk"]
+    assert actions["web"][0] == "redirect"
+    assert [line["raw_code"] for line in told["app"] if "raw_code" in line] == [
+        {"alipay": "9000", "wechatpay": "0"}[channel]
+    ]
+    assert [line["content"] for line in told["qr"] if line["what"] == "code"]
+    assert kinds(told["refund"])[-1] == "refund.succeeded"
+
+
+def test_every_channel_with_a_simulator_is_shown() -> None:
+    """Whoever adds a channel sees it in the demo, and here."""
+    assert set(Host.load().simulators()) == {"sandbox", *THEIRS}
 
 
 def kinds(lines: list[dict[str, Any]]) -> list[str]:
@@ -70,6 +98,7 @@ def test_the_demo_shows_people_the_code_and_the_lines(tmp_path: Path) -> None:
     content = next(line.strip() for line in lines if "/sandbox/pay/" in line)
     drawn = qr.terminal(qr.matrix(content), style=qr.Terminal.DARK)
     assert drawn in done.out
+    assert done.out.count("▄▄▄▄▄▄▄") == drawn.count("▄▄▄▄▄▄▄"), "only the first code is drawn"
     assert any("order.paid" in line for line in lines)
     assert any("6001" in line or "9000" in line for line in lines)
     assert lines[-1].startswith("Everything went as it should")
@@ -80,7 +109,7 @@ def test_the_demo_shows_people_the_code_and_the_lines(tmp_path: Path) -> None:
     again = paycore(
         "audit", "--json", home=tmp_path, variables={"PAYCORE_DATABASE_URL": f"sqlite:///{folder}/paycore.db"}
     )
-    assert again.json["orders"] == 3
+    assert again.json["orders"] == 3 + sum(story != "refund" for stories in THEIRS.values() for story in stories)
     assert again.json["is_clean"]
 
 
@@ -90,7 +119,7 @@ def test_a_demo_that_differs_says_so_and_fails(tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
     program = tmp_path / "spoilt.py"
     program.write_text(
-        "from paycore.cli.demo import stories, street\n"
+        "from paycore.cli.demo import stage, street\n"
         "from paycore_sandbox.simulator import Fault, NoticeFault\n"
         "made = street.simulator\n"
         "def spoilt():\n"
@@ -100,7 +129,7 @@ def test_a_demo_that_differs_says_so_and_fails(tmp_path: Path) -> None:
         "    return simulator\n"
         "import paycore.cli.demo.house as house\n"
         "house.simulator = spoilt\n"
-        "stories.PATIENCE_SECONDS = 3.0\n"
+        "stage.PATIENCE_SECONDS = 3.0\n"
         "from paycore.cli.main import run\n"
         "raise SystemExit(run(['demo', '--json']))\n"
     )

@@ -44,7 +44,7 @@ from paycore.channel.kind import (
     StatementKind,
     Text,
 )
-from paycore.channel.simulator import KitSimulator, Lie, OutgoingNotice, Simulator, TradeSeen
+from paycore.channel.simulator import KitSimulator, Lie, OutgoingNotice, PayerPhone, Simulator, TradeSeen
 from paycore.channel.spec import ENTRY_POINT_GROUP, hookimpl, hookspec
 from paycore.channel.statement import (
     BillAmount,
@@ -135,6 +135,7 @@ __all__ = [
     "OutgoingNotice",
     "Paid",
     "PayerPaying",
+    "PayerPhone",
     "PaymentAsk",
     "PaymentFinding",
     "Price",

@@ -6,10 +6,13 @@ A host may serve it over HTTP on a laptop, or run it inline in a simulation; the
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from paycore.channel.asks import NoticeReply
 from paycore.channel.talk import Reply, Request
+
+if TYPE_CHECKING:
+    from paycore_bridge import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,17 @@ class Simulator(Protocol):
         """Pay a trade as its payer would (scan and confirm). Raises LookupError when there is no such trade."""
 
 
+@runtime_checkable
+class PayerPhone(Protocol):
+    """What a simulator may offer besides: the payer's phone. `paycore demo` shows what the SDK on it says, where there is one."""
+
+    def run_on_phone(self, plan_json: str, device: "Target", now: int) -> str:
+        """Run a plan as an app on this device with the channel's SDK does, and let the payer pay.
+
+        Returns the SDK's raw code, which is a hint and never a result; a plan that the SDK rejects gives the SDK's code for that.
+        """
+
+
 # ---------------------------------------------------------------------------------------------- for the conformance kit
 
 
@@ -68,8 +82,9 @@ class TradeSeen:
     """Closed unpaid."""
 
 
+@runtime_checkable
 class KitSimulator(Simulator, Protocol):
-    """What the conformance kit needs of a simulator beyond playing the channel.
+    """What the conformance kit (and the demo) needs of a simulator beyond playing the channel.
 
     Everything here happens on the channel's side, by the channel's own keys. Payments are named by the id that we sent.
     """

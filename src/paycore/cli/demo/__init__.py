@@ -30,7 +30,7 @@ def demo(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Watch orders being paid, closed and refunded: a server, a simulated channel and a client on this machine.
+    """Watch orders being paid, closed and refunded: a server, every channel's simulator and a client on this machine.
 
     Nothing is needed but this program: a fresh SQLite file in a temporary folder, no network, no money. Every step is checked; the
     exit code is 0 only if all of it went as it should. With --open you are the payer: the shop stays open until the order is over.
@@ -66,7 +66,8 @@ def _play(narrator: Narrator, folder: Path) -> None:
 
 async def _act(narrator: Narrator, folder: Path) -> None:
     from paycore.cli.demo.house import open_house
-    from paycore.cli.demo.stories import Stage, act
+    from paycore.cli.demo.stage import Stage
+    from paycore.cli.demo.stories import act
     from paycore.client import AsyncClient
 
     async with open_house(folder) as house, AsyncClient(house.target, house.api_key) as client:
@@ -75,7 +76,7 @@ async def _act(narrator: Narrator, folder: Path) -> None:
             target=house.target,
             simulator=house.simulator_url,
         )
-        await act(Stage(client, house.street, narrator, house.clock))
+        await act(Stage(client, house.street, narrator, house.clock, house.neighbours))
 
 
 def _prove(narrator: Narrator, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where the demo plays: a server on a fresh SQLite file, a simulated channel over HTTP, an app with a key."""
+"""Where the demo plays: a server on a fresh SQLite file, simulated channels over HTTP, an app with a key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from paycore.cli.demo.clock import BehindClock, SkippingClock
-from paycore.cli.demo.street import CHANNEL, Street, simulator
+from paycore.cli.demo.street import CHANNEL, SHOP_HOST, Neighbour, Street, others, simulator
 from paycore.settings import Settings
 
 DATABASE = "paycore.db"
@@ -28,6 +28,7 @@ class House:
     street: Street
     clock: SkippingClock
     simulator_url: str
+    neighbours: tuple[Neighbour, ...]
 
 
 class DemoSettings(Settings):
@@ -50,36 +51,41 @@ def settings_in(folder: Path) -> Settings:
 async def open_house(folder: Path) -> AsyncIterator[House]:
     """The whole house in one process, speaking through real sockets of this machine."""
     from paycore import logs
+    from paycore.channel import Simulator
     from paycore.engine.simulators import SimulatorServer
     from paycore.serving import Parts, serving
 
-    clock, played = SkippingClock(), simulator()
+    clock, played, kinds = SkippingClock(), simulator(), others()
     theirs = BehindClock(clock)
-    channels = SimulatorServer({CHANNEL: played}, theirs)
+    simulators: dict[str, Simulator] = {CHANNEL: played, **{kind.name: one for kind, one in kinds}}
+    channels = SimulatorServer(simulators, theirs)
     settings = settings_in(folder)
     with (folder / LOG).open("w", encoding="utf-8") as log:
         logs.configure(settings.log_level, log)
         await channels.start()
         try:
-            api_key = await _settle_in(settings, dict(played.settings(channels.base_url(CHANNEL))))
+            accounts = {name: dict(one.settings(channels.base_url(name))) for name, one in simulators.items()}
+            api_key = await _settle_in(settings, accounts)
             async with serving(settings, Parts(clock=clock)) as process:
                 street = Street(played, theirs, channels.look)
-                yield House(process.target, api_key, street, clock, channels.base_url(CHANNEL))
+                neighbours = tuple(Neighbour(kind, one, theirs, channels.look) for kind, one in kinds)
+                yield House(process.target, api_key, street, clock, channels.base_url(CHANNEL), neighbours)
         finally:
             await channels.stop()
 
 
-async def _settle_in(settings: Settings, account_settings: dict[str, str]) -> str:
-    """A fresh database with an app and its account at the simulator. Returns the app's key."""
+async def _settle_in(settings: Settings, accounts: dict[str, dict[str, str]]) -> str:
+    """A fresh database with an app and its account at every simulator. Returns the app's key."""
     from paycore.cli.apps import add_app
     from paycore.cli.opening import accounts_of, store_of
 
     with store_of(settings, any_schema=True, may_make=True) as store:
         store.migrate()
         with store.write() as unit:
-            app, api_key = add_app(unit, "demo")
-        with accounts_of(settings, store) as accounts:
-            await accounts.add(app.app_id, CHANNEL, "sandbox", account_settings, title="demo")
+            app, api_key = add_app(unit, "demo", limits={"return_hosts": (SHOP_HOST,)})
+        with accounts_of(settings, store) as books:
+            for channel, values in accounts.items():
+                await books.add(app.app_id, channel, "sandbox", values, title="demo")
     return api_key
 
 

@@ -53,13 +53,14 @@ class Narrator:
                 params=json.loads(step.params_json),
             )
 
-    def code(self, content: str) -> None:
-        """A QR code, drawn so that a phone could read it off the terminal."""
-        from paycore_bridge import qr
-
-        style = qr.Terminal.COLOUR if self.screen.is_terminal else qr.Terminal.DARK
-        if not self.screen.json:
+    def code(self, content: str, *, drawn: bool = True) -> None:
+        """A QR code, drawn so that a phone could read it off the terminal; or only what it says."""
+        if drawn and not self.screen.json:
             import sys
+
+            from paycore_bridge import qr
+
+            style = qr.Terminal.COLOUR if self.screen.is_terminal else qr.Terminal.DARK
 
             sys.stdout.write(qr.terminal(qr.matrix(content), style=style))
             sys.stdout.flush()

@@ -1,17 +1,21 @@
-"""The payer's side of the demo: a phone, a camera and a wallet, played by the sandbox plugin's simulator."""
+"""The payer's side of the demo: phones, cameras and wallets, played by the channels' simulators."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from paycore.cli.exits import ExitCode, Sorry
 
 if TYPE_CHECKING:
+    from paycore.channel import ChannelKind, KitSimulator, Method
     from paycore.cli.demo.clock import BehindClock
     from paycore.v1 import common_pb2
 
 CHANNEL = "sandbox"
+SHOP_HOST = "shop.example"
+"""Where payers come back to after a web page. Nobody goes there."""
 
 
 class Street:
@@ -27,11 +31,10 @@ class Street:
     def run_on_phone(self, action: common_pb2.Action) -> str:
         """Run the action as an Android app's shell does, and return what the SDK on the phone answered."""
         from paycore_bridge import Target
-        from paycore_sandbox.simulator import Phone
 
-        claim = Phone(self._simulator, Target.ANDROID).run(_plan(action), self._now())
+        raw_code = self._simulator.run_on_phone(plan_of(action), Target.ANDROID, self._now())
         self._look()
-        return claim.raw_code
+        return str(raw_code)
 
     def scan_and_pay(self, content: str) -> None:
         """Scan a code with another phone and pay."""
@@ -60,6 +63,68 @@ class Street:
         return [call.name for call in self._simulator.calls if call.subject == payment_id]
 
 
+@dataclass(frozen=True)
+class Neighbour:
+    """Another loaded channel: what it is, its simulator, and the payer there. No channel is known by name."""
+
+    kind: ChannelKind
+    simulator: KitSimulator
+    clock: BehindClock
+    look: Callable[[], None]
+
+    @property
+    def name(self) -> str:
+        """The channel's name."""
+        return self.kind.name
+
+    def method(self, *scenes: str) -> Method | None:
+        """A way to pay in the first of these scenes that there is one for, which needs nothing of the payer beforehand."""
+        ways = [way for scene in scenes for way in self.kind.methods if way.scene == scene and not way.inputs]
+        return next(iter(ways), None)
+
+    def run_on_phone(self, action: common_pb2.Action, device: str) -> str | None:
+        """Run the action on a phone and return the SDK's raw code; None where the simulator tells no code."""
+        from paycore.channel import PayerPhone
+        from paycore_bridge import Target
+
+        if not isinstance(self.simulator, PayerPhone):
+            self.pay(action)
+            return None
+        raw_code = self.simulator.run_on_phone(plan_of(action), Target(device), self.clock.now())
+        self.look()
+        return raw_code
+
+    def pay(self, action: common_pb2.Action) -> None:
+        """Scan the code or follow the page, as the action says, and pay."""
+        now = self.clock.now()
+        self.simulator.pay(self.simulator.accept(plan_of(action), now), now)
+        self.look()
+
+    def buy(self, action: common_pb2.Action, amount_minor: int) -> str:
+        """Buy in the store, at the price that it sets; returns the evidence that the app is handed."""
+        evidence = self.simulator.purchase(plan_of(action), self.clock.now(), amount_minor=amount_minor)
+        self.look()
+        return evidence
+
+    def returned_minor(self, payment_id: str) -> int:
+        """What went back to the payer, by the channel's own books."""
+        trade = self.simulator.trade(payment_id)
+        return 0 if trade is None else trade.returned_minor
+
+
+def others() -> list[tuple[ChannelKind, KitSimulator]]:
+    """A fresh simulator of every other installed channel that has one which can play a payer."""
+    from paycore.channel import KitSimulator
+    from paycore.engine.host import Host
+
+    host = Host.load()
+    return [
+        (host.kinds[name], simulator)
+        for name, simulator in sorted(host.simulators().items())
+        if name != CHANNEL and isinstance(simulator, KitSimulator)
+    ]
+
+
 def simulator() -> Any:
     """A fresh simulator of the sandbox channel, found where every plugin is found."""
     from paycore.engine.host import Host
@@ -70,7 +135,7 @@ def simulator() -> Any:
     return kind.simulator()
 
 
-def _plan(action: common_pb2.Action) -> str:
+def plan_of(action: common_pb2.Action) -> str:
     """The action as the bridge's plan, which is what a shell is handed."""
     from paycore_bridge import Plan, Step
 

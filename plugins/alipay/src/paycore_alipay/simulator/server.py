@@ -24,7 +24,19 @@ from paycore_alipay.simulator.books import DAY, Books, NotPayable, Refund, Refus
 from paycore_alipay.simulator.faults import BEFORE_EFFECT, Fault, Faults, NoticeFault, RefundEnd
 from paycore_alipay.simulator.postbox import LADDER, Letter, Postbox
 from paycore_alipay.wire import Unreadable
-from paycore_bridge import BadStep, Form, JsapiCall, MiniProgramCall, Nothing, Plan, Qr, Redirect, SdkCall, Step
+from paycore_bridge import (
+    BadStep,
+    Form,
+    JsapiCall,
+    MiniProgramCall,
+    Nothing,
+    Plan,
+    Qr,
+    Redirect,
+    SdkCall,
+    Step,
+    Target,
+)
 
 ACKNOWLEDGED = b"success"
 SHOWN_TRADES = 50
@@ -569,6 +581,12 @@ class AlipaySimulator:
             case Nothing():
                 return self._by_code()
         raise ValueError(f"Alipay has no use for a {step.kind} step")
+
+    def run_on_phone(self, plan_json: str, device: Target, now: int) -> str:
+        """What the SDK on the payer's phone answers when the payer pays."""
+        from paycore_alipay.simulator.phone import Phone  # a phone holds a simulator
+
+        return Phone(self, device).run(plan_json, now).raw_code
 
     def accept(self, plan_json: str, now: int) -> str:
         """Do what the payer's device does with a plan. Raises ValueError or Forged for one that Alipay's SDK would reject."""

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from paycore.channel import Forged, Lie, NoticeReply, OutgoingNotice, Reply, Request, TradeSeen
-from paycore_bridge import Plan, StepKind
+from paycore_bridge import Plan, StepKind, Target
 from paycore_sandbox import signing, wire
 from paycore_sandbox.simulator import pages
 from paycore_sandbox.simulator.books import CODE_LIFETIME, Books, NotPayable, Refund, Refusal, Trade, show_purchase
@@ -447,6 +447,12 @@ class SandboxSimulator:
         """The first merchant's settings once both sides have changed their keys."""
         self.rotate_channel_key()
         return self.settings(base_url, key_version=2)
+
+    def run_on_phone(self, plan_json: str, device: Target, now: int) -> str:
+        """What the SDK on the payer's phone answers when the payer pays."""
+        from paycore_sandbox.simulator.phone import Phone  # a phone holds a simulator
+
+        return Phone(self, device).run(plan_json, now).raw_code
 
     def accept(self, plan_json: str, now: int) -> str:
         """Do what a device does with a plan: hand the order to the SDK, scan the code, follow the page."""

@@ -483,6 +483,12 @@ class WechatPaySimulator:
                 return self._h5_trade(name, page.referer, now).out_trade_no
         raise Rejected(f"WeChat cannot run a {step.kind} step")
 
+    def run_on_phone(self, plan_json: str, device: Target, now: int) -> str:
+        """What the SDK on the payer's phone answers when the payer pays."""
+        from paycore_wechatpay.simulator.phone import Phone  # a phone holds a simulator
+
+        return Phone(self, device).run(plan_json, now).raw_code
+
     def accept(self, plan_json: str, now: int) -> str:
         """Do what the payer's device does with every step of a plan; all lead to one payment. Raises Rejected."""
         plan = Plan.from_json(plan_json)
