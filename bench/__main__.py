@@ -15,15 +15,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench.rows import ROWS, Bench, Row, Scale
+from bench import channels, rows
+from bench.rows import Bench, Row, Scale
 from tests.support import postgres
 
 console = Console(highlight=False)
+ROWS = {**rows.ROWS, **channels.ROWS}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="What paycore costs, as ratios in one run.")
-    parser.add_argument("--quick", action="store_true", help="a rough table within a minute")
+    parser.add_argument("--quick", action="store_true", help="a rough table within three minutes")
     parser.add_argument("--only", choices=list(ROWS), action="append", help="only these rows")
     parser.add_argument("--own-generator", action="store_true", help="do not use h2load even where it is installed")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table to this file")
@@ -32,11 +34,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="paycore-bench-") as folder, databases(Path(folder)) as makers:
         scale = Scale.quick() if asked.quick else Scale.full()
         bench = Bench(Path(folder), makers, scale, say=console.print, with_h2load=not asked.own_generator)
-        rows = asyncio.run(measure(bench, asked.only or list(ROWS)))
-    show(rows)
+        table = asyncio.run(measure(bench, asked.only or list(ROWS)))
+    show(table)
     console.print(f"{time.monotonic() - began:.0f} s on {machine()}{', quick' if asked.quick else ''}")
     if asked.markdown:
-        asked.markdown.write_text(as_markdown(rows), encoding="utf-8")
+        asked.markdown.write_text(as_markdown(table), encoding="utf-8")
     return 0
 
 
@@ -62,9 +64,9 @@ def databases(folder: Path) -> Iterator[dict[str, Callable[[], str]]]:
         yield makers
 
 
-def show(rows: list[Row]) -> None:
+def show(found: list[Row]) -> None:
     table = Table("what", "measured", "target", "met")
-    for row in rows:
+    for row in found:
         table.add_row(row.what, row.measured, row.target, verdict(row))
     console.print(table)
 
@@ -73,9 +75,9 @@ def verdict(row: Row) -> str:
     return "" if row.is_met is None else "yes" if row.is_met else "[red]no[/red]"
 
 
-def as_markdown(rows: list[Row]) -> str:
+def as_markdown(found: list[Row]) -> str:
     lines = ["| what | measured | target |", "|---|---|---|"]
-    return "\n".join([*lines, *(f"| {row.what} | {row.measured} | {row.target} |" for row in rows), ""])
+    return "\n".join([*lines, *(f"| {row.what} | {row.measured} | {row.target} |" for row in found), ""])
 
 
 def machine() -> str:
