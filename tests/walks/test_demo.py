@@ -40,6 +40,7 @@ def test_the_demo_tells_every_story_for_programs(tmp_path: Path) -> None:
     told: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for line in done.lines:
         told[line["scene"]].append(line)
+    assert [line["channels"] for line in told[""] if "channels" in line] == [list(THEIRS)]
     assert [scene for scene in told if scene] == SCENES
     assert all(any(line["what"] == "good" for line in told[scene]) for scene in SCENES)
     assert [line["kind"] for line in told["app"] if line["what"] == "action"] == ["sdk", "redirect"]

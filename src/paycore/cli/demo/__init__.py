@@ -76,6 +76,9 @@ async def _act(narrator: Narrator, folder: Path) -> None:
             target=house.target,
             simulator=house.simulator_url,
         )
+        if house.neighbours:
+            names = [neighbour.name for neighbour in house.neighbours]
+            narrator.say(f"Beside it, each with a simulator of its own: {', '.join(names)}.", channels=names)
         await act(Stage(client, house.street, narrator, house.clock, house.neighbours))
 
 
