@@ -37,7 +37,9 @@ CALL_SECONDS = 600.0
 """How long callers that still wait for an answer may need without faults."""
 MONEY_SECONDS = 2 * HOUR
 REST_SECONDS = 6 * 24 * HOUR + 2 * HOUR
-LONGEST_HURRY = 60
+LOOK_SECONDS = 2.0
+LAG_SECONDS = 180.0
+"""How long a watcher may lag without faults: it may have to come back, and waits for a poll where its wake-up was lost."""
 _NEXT_TASK = same(
     "SELECT min(ready) FROM (SELECT min(task_ready_at) AS ready FROM orders UNION ALL "
     "SELECT min(task_ready_at) FROM payments UNION ALL SELECT min(task_ready_at) FROM refunds)"
@@ -77,32 +79,29 @@ async def come_to_rest(world: "World", lives: list[asyncio.Task[Any]]) -> None:
 
 async def _until(world: "World", left: Callable[[Rows], list[str]], seconds: float) -> None:
     """Let time pass, in leaps where nothing is at work, until nothing is left. Too late is a violation."""
-    ends_at, hurried = world.loop.time() + seconds, 0
+    ends_at, lagging = world.loop.time() + seconds, 0.0
     while found := left(look(world.store)):
         if world.loop.time() > ends_at:
             world.violated("comes to rest", f"{len(found)} things are still open: {'; '.join(found[:5])}")
-        await asyncio.sleep(2.0)
-        hurried += 1
-        if _is_quiet(world, is_patient=hurried < LONGEST_HURRY):
-            hurried = 0
+        await asyncio.sleep(LOOK_SECONDS)
+        behind = [str(watcher) for watcher in _watchers(world) if not watcher.is_at_the_end]
+        lagging = lagging + LOOK_SECONDS if behind else 0.0
+        if lagging > LAG_SECONDS:
+            world.violated("stream", f"these hear nothing of what has happened: {'; '.join(behind)}")
+        if not behind and _is_quiet(world):
             world.loop.leap(min(_seconds_to_next(world), 24 * HOUR) - 1.0)
 
 
-def _is_quiet(world: "World", *, is_patient: bool) -> bool:
-    """Whether nobody is at work on anything: a leap would run over the deadlines of whoever is.
+def _watchers(world: "World") -> list[Watcher | FeedWatcher]:
+    """Those who still watch."""
+    return [watcher for watcher in (*world.watchers, world.feed) if not watcher.is_done]
 
-    While it is patient it waits for watchers too, who come back and catch up in their own time.
-    """
-    if is_patient and not _have_caught_up(world):
-        return False
+
+def _is_quiet(world: "World") -> bool:
+    """Whether nobody is at work on anything: a leap would run over the deadlines of whoever is."""
     rows, now = look(world.store), true_now()
     leases = [row.task_leased_until or 0 for row in rows.tasked]
     return not world.channel.under_way and not world.post.under_way and max(leases, default=0) <= now
-
-
-def _have_caught_up(world: "World") -> bool:
-    watchers: list[Watcher | FeedWatcher] = [world.feed, *world.watchers]
-    return all(watcher.is_done or watcher.is_at_the_end for watcher in watchers)
 
 
 def _seconds_to_next(world: "World") -> float:

@@ -23,6 +23,9 @@ class Watcher:
         self.is_done = False
         self.breaks = 0
 
+    def __str__(self) -> str:
+        return f"{self._rpc} of {self.order_id}, at {self.position}"
+
     async def watch(self) -> None:
         """Read until it is over, however often the stream breaks."""
         while not self.is_done:
@@ -113,6 +116,9 @@ class FeedWatcher:
     def is_at_the_end(self) -> bool:
         """Whether everything was told that there is to tell."""
         return self.position == self._world.ledger.announced
+
+    def __str__(self) -> str:
+        return f"WatchOrders, at {self.position}"
 
     async def watch(self) -> None:
         """Read for ever."""
