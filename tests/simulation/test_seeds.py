@@ -28,9 +28,9 @@ def run(seed: int) -> None:
         pytest.fail(story(outcome), pytrace=False)
 
 
-@pytest.mark.parametrize(("seed", "showed"), regressions())
-def test_what_failed_once_holds_now(seed: int, showed: str) -> None:
-    run(seed)
+def test_what_failed_once_holds_now() -> None:
+    for seed, _showed in regressions():
+        run(seed)
 
 
 @pytest.mark.parametrize("seeds", chunks(FIXED), ids=shown)
@@ -39,10 +39,12 @@ def test_money_is_safe_in_known_worlds(seeds: range) -> None:
         run(seed)
 
 
-@pytest.mark.parametrize("seeds", chunks(range(fresh_base(), fresh_base() + FRESH)), ids=shown)
+@pytest.mark.parametrize("seeds", chunks(range(FRESH)), ids=shown)
 def test_money_is_safe_in_worlds_that_nobody_has_seen(seeds: range) -> None:
+    """The names of the tests are the same every day, so that workers on both sides of midnight agree about them."""
+    base = fresh_base()
     for seed in seeds:
-        run(seed)
+        run(base + seed)
 
 
 def test_every_kind_of_fault_strikes() -> None:
