@@ -94,7 +94,8 @@ async def _until(world: "World", left: Callable[[Rows], list[str]], seconds: flo
 
 def _watchers(world: "World") -> list[Watcher | FeedWatcher]:
     """Those who still watch."""
-    return [watcher for watcher in (*world.watchers, world.feed) if not watcher.is_done]
+    everybody: list[Watcher | FeedWatcher] = [*world.watchers, world.feed]
+    return [watcher for watcher in everybody if not watcher.is_done]
 
 
 def _is_quiet(world: "World") -> bool:
