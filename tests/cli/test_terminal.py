@@ -13,6 +13,7 @@ import sys
 import termios
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,19 @@ class Terminal:
         while self._read():
             pass
         return self.process.wait(PATIENCE_SECONDS)
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C, and read to the end; the exit code.
+
+        Python looks for signals and then waits for a key. A Ctrl-C that falls between the two is lost until the next key, so it is
+        pressed again, as people do.
+        """
+        for _ in range(8):
+            os.write(self._file, b"\x03")
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+                break
+        return self.end()
 
     def _read(self) -> bool:
         ready, _, _ = select.select([self._file], [], [], PATIENCE_SECONDS)
@@ -162,7 +176,6 @@ def test_ctrl_c_at_a_question_changes_nothing(shop: Shop) -> None:
     shop.json("apps", "add", "shop", "--no-key")
     with Terminal(shop, "accounts", "add", "sandbox", "--app", "shop") as terminal:
         terminal.until("(merchant)")
-        os.write(terminal._file, b"\x03")
-        assert terminal.end() in (1, 130, -2)
+        assert terminal.interrupt() in (1, 130, -2)
     assert "Traceback" not in terminal.shown
     assert shop.json("accounts", "list") == {"accounts": []}
