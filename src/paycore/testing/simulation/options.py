@@ -66,6 +66,8 @@ class Options:
     refund_count: int | None
     refund_pause: int | None
     partial_refunds: bool
+    rotates_keys: bool
+    """An operator gives the account a new key while everybody is at work, and the old one is retired soon after."""
     hidden_trades: bool
     """To the merchant a trade does not exist before its payer has entered it."""
     pays_at_the_edge: bool
@@ -97,6 +99,7 @@ def draw(seed: int) -> Options:
     has_notices = roads is not Roads.QUERIES
     has_queries = roads is not Roads.NOTICES
     can_lack = [(), (), ("query_refund",), ("refund", "query_refund")]
+    can_lack += [] if has_queries else [("query",), ("query", "query_refund")]
     can_lack += [("close",), ("close", "query_refund")] if has_queries else []
     lacks = one(can_lack)
     return Options(
@@ -129,6 +132,7 @@ def draw(seed: int) -> Options:
         refund_count=one([None, None, 2]),
         refund_pause=one([None, None, 3, 60]),
         partial_refunds=one([True, True, True, False]),
+        rotates_keys=one([False] * 5 + [True]),
         hidden_trades=one([False, False, True]),
         pays_at_the_edge=one([False, False, True]),
         pays_in_bursts=one([False, False, True]),

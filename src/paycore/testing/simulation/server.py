@@ -25,6 +25,7 @@ from paycore.testing.simulation.database import InlineRun, SimStore
 from paycore.testing.simulation.kinds import kind_of
 from paycore.testing.simulation.processes import Process
 from paycore.testing.simulation.timing import SimClock, SimIds
+from paycore.testing.simulation.weather import Weather
 
 if TYPE_CHECKING:
     from paycore.testing.simulation.world import World
@@ -68,8 +69,8 @@ class Wire:
 class Server:
     """One incarnation of a server, from its start to its death."""
 
-    def __init__(self, world: "World", process: Process, clock: SimClock) -> None:
-        weather, name = world.weather, process.name
+    def __init__(self, world: "World", process: Process, clock: SimClock, weather: Weather) -> None:
+        name = process.name
         self.process = process
         self._world = world
         store = SimStore(world.store, process, weather, lambda: world.ledger.committed(name))
