@@ -284,7 +284,7 @@ def _money(order: OrderRow, payment: PaymentRow, rows: Rows) -> Broken:
         one.is_open and one.amount_minor == payment.balance_minor for one in holds
     ):
         yield "kept in silence", f"{payment.balance_minor} of {name} are neither wanted nor covered by an anomaly"
-    is_surplus = payment.can_refund and any(one.kind in HOLDS[:2] for one in holds)
+    is_surplus = any(one.kind in HOLDS[:2] for one in holds)
     if is_surplus and order.surplus_policy == "AUTO_REFUND" and payment.balance_minor == payment.captured_minor:
         if not any(refund.origin == "POLICY" for refund in rows.refunds_of(name)):
             yield "not given back", f"{name} is surplus and was not given back by itself"

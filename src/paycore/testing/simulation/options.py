@@ -59,15 +59,6 @@ class Options:
 
     mischief: float
     """How often the plugin's own code raises, talks nonsense, or says what nobody vouches for."""
-    lacks: tuple[str, ...]
-    """Verbs that the channel does not have."""
-    asks_after_unknown: bool
-    """After a prepare without an answer it must be asked and closed; repeating it could charge twice."""
-    refund_count: int | None
-    refund_pause: int | None
-    partial_refunds: bool
-    rotates_keys: bool
-    """An operator gives the account a new key while everybody is at work, and the old one is retired soon after."""
     hidden_trades: bool
     """To the merchant a trade does not exist before its payer has entered it."""
     pays_at_the_edge: bool
@@ -98,10 +89,6 @@ def draw(seed: int) -> Options:
     network = one([0.0, 0.05, 0.15, 0.4, 0.8]) if is_rough else 0.0
     has_notices = roads is not Roads.QUERIES
     has_queries = roads is not Roads.NOTICES
-    can_lack = [(), (), ("query_refund",), ("refund", "query_refund")]
-    can_lack += [] if has_queries else [("query",), ("query", "query_refund")]
-    can_lack += [("close",), ("close", "query_refund")] if has_queries else []
-    lacks = one(can_lack)
     return Options(
         seed=seed,
         roads=roads,
@@ -127,12 +114,6 @@ def draw(seed: int) -> Options:
         late_seconds=one([30.0, 120.0, 4 * 3600.0, 20 * 3600.0]) if has_queries else one([30.0, 120.0]),
         forged_notices=one([0.0, 0.1]) if has_queries else 0.0,
         mischief=one([0.0, 0.0, 0.0, 0.05]) if is_rough else 0.0,
-        lacks=lacks,
-        asks_after_unknown=one([False, False, True]) and not {"query", "close"} & set(lacks),
-        refund_count=one([None, None, 2]),
-        refund_pause=one([None, None, 3, 60]),
-        partial_refunds=one([True, True, True, False]),
-        rotates_keys=one([False] * 5 + [True]),
         hidden_trades=one([False, False, True]),
         pays_at_the_edge=one([False, False, True]),
         pays_in_bursts=one([False, False, True]),

@@ -1,6 +1,5 @@
 """A look at the database of our own: the rows as they are, by plain SQL, past everything that is being tested."""
 
-import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -37,12 +36,6 @@ class PaymentRow(NamedTuple):
     expires_at: int
     task_verb: str | None
     task_leased_until: int | None
-    terms: str
-
-    @property
-    def can_refund(self) -> bool:
-        """Whether its channel takes refunds from us."""
-        return bool(json.loads(self.terms)["can_refund"])
 
     @property
     def is_open(self) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
@@ -22,10 +22,10 @@ from paycore.rpc.pipeline import Method, Pipeline, methods_of
 from paycore.rpc.services import DESCRIPTORS, services
 from paycore.rpc.watch import Watches
 from paycore.testing.simulation.database import InlineRun, SimStore
-from paycore.testing.simulation.kinds import kind_of
+from paycore.testing.simulation.mischief import mischievous
 from paycore.testing.simulation.processes import Process
 from paycore.testing.simulation.timing import SimClock, SimIds
-from paycore.testing.simulation.weather import Weather
+from paycore_sandbox import SANDBOX
 
 if TYPE_CHECKING:
     from paycore.testing.simulation.world import World
@@ -69,14 +69,15 @@ class Wire:
 class Server:
     """One incarnation of a server, from its start to its death."""
 
-    def __init__(self, world: "World", process: Process, clock: SimClock, weather: Weather) -> None:
-        name = process.name
+    def __init__(self, world: "World", process: Process, clock: SimClock) -> None:
+        weather, name = world.weather, process.name
         self.process = process
         self._world = world
         store = SimStore(world.store, process, weather, lambda: world.ledger.committed(name))
+        kind = replace(SANDBOX, open=mischievous(SANDBOX.open, weather))
         engine = self.engine = Engine(
             store,
-            host=Host([kind_of(weather)], workshop=InlineWorkshop()),
+            host=Host([kind], workshop=InlineWorkshop()),
             keyring=Keyring(MASTER_KEY),
             carrier=Wire(world, process, clock),
             clock=clock,
