@@ -56,8 +56,6 @@ class Clerks(Person):
         if not self.hears_everything():
             return
         for payment in self.world.payments_of(self.order_id):
-            if payment.method == "store":
-                self.take_back(payment.token)
             trade = self.world.channel.books.trades.get(payment.payment_id)
             if trade is not None and trade.state == "PAID" and not trade.paid_to:
                 left = trade.taken_minor - trade.returned_minor
@@ -67,13 +65,6 @@ class Clerks(Person):
                             payment.payment_id, true_now(), amount_minor=self.dice.randrange(1, left + 1)
                         )
                     return
-
-    def take_back(self, token: str) -> None:
-        """The store returns a purchase by its own decision, once."""
-        books = self.world.channel.books
-        if token in books.purchases and not any(refund.account_token == token for refund in books.refunds.values()):
-            with self.world.channel.happening():
-                self.world.channel.simulator.refund_in_store(token, true_now())
 
     def hears_everything(self) -> bool:
         """Whether what only a notice tells will be told, sooner or later."""

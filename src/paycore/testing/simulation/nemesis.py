@@ -3,14 +3,10 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from paycore.testing.simulation.channel import GATE
-
 if TYPE_CHECKING:
     from paycore.testing.simulation.world import World
 
 KILL_STEPS = 30
-KEY_SECONDS = 20.0
-"""How long the old key is still good."""
 POLITE = 0.2
 """How often it is a rolling restart that ends a process."""
 
@@ -29,18 +25,6 @@ async def kill(world: "World") -> None:
             server.process.spawn(server.leave(), name="leave")
         elif world.weather.strikes("killed", 1.0):
             server.process.fuse = world.weather.dice.randrange(KILL_STEPS)
-
-
-async def rotate_keys(world: "World") -> None:
-    """Give the account a new key in the midst of everything; soon after the channel takes the old one no more."""
-    if not world.options.rotates_keys:
-        return
-    await asyncio.sleep(world.weather.dice.uniform(5, 60))
-    settings = world.channel.simulator.settings(GATE, key_version=2)
-    world.weather.count("key rotated")
-    await world.operator.engine.accounts.rotate(world.account_id, settings)
-    await asyncio.sleep(KEY_SECONDS)
-    world.channel.simulator.retire_key()
 
 
 async def set_clocks(world: "World") -> None:

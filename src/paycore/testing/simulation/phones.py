@@ -2,7 +2,6 @@
 
 import asyncio
 
-from paycore.channel import Forged
 from paycore.testing.simulation.people import Person
 from paycore.testing.simulation.rows import PaymentRow
 from paycore.testing.simulation.timing import SECOND, true_now
@@ -69,7 +68,7 @@ class Phones(Person):
                         world.channel.simulator.decline(payment.payment_id, now)
                     case _:
                         world.channel.simulator.stop_paying(payment.payment_id, now)
-        except (NotPayable, LookupError, Forged):  # the last for an order whose key is retired
+        except (NotPayable, LookupError):
             return
 
     def pay(self, payment_id: str, *, even_if_over: bool = False) -> None:

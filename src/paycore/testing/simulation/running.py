@@ -37,7 +37,7 @@ def run_seed(seed: int, options: Options | None = None) -> Outcome:
     loop = SimLoop(seed, shuffle=options.shuffle)
     error: BaseException | None = None
     world: World | None = None
-    with _quiet(loop), _unhurried(options), _chance(seed):
+    with _quiet(loop), _unhurried(), _chance(seed):
         try:
             world = World(options, loop)
             loop.run_until_complete(world.live())
@@ -79,11 +79,10 @@ def _chance(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def _unhurried(options: Options) -> Iterator[None]:
+def _unhurried() -> Iterator[None]:
     """The floors below which nothing waits are laid lower: a simulation pays for every look, and hears by itself."""
-    known = (5 if options.rotates_keys else 600) * SECOND
     before = clock_work.FLOOR, hub.POLL, accounts.FRESH
-    clock_work.FLOOR, hub.POLL, accounts.FRESH = 15 * SECOND, 15 * SECOND, known
+    clock_work.FLOOR, hub.POLL, accounts.FRESH = 15 * SECOND, 15 * SECOND, 600 * SECOND
     try:
         yield
     finally:

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Coroutine
-from dataclasses import replace
 from typing import Any
 
 from paycore.core.ids import Prefix, make_id
@@ -69,10 +68,6 @@ class World:
         self.feed = FeedWatcher(self)
         self.servers: dict[str, Server] = {}
         self.clocks = [SimClock(self._skew()) for _ in range(options.processes)]
-        self.operator = Server(
-            self, Process("operator"), SimClock(), Weather(replace(options, store_faults=0.0, edge_kills=0.0))
-        )
-        self.account_id = ""
         self._incarnations = 0
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -124,7 +119,7 @@ class World:
         for number in range(self.options.processes):
             self.begin(self._keep_up(number))
         self.watching_feed = self.begin(self.feed.watch())
-        for work in (self.post.work(), nemesis.kill(self), nemesis.set_clocks(self), nemesis.rotate_keys(self)):
+        for work in (self.post.work(), nemesis.kill(self), nemesis.set_clocks(self)):
             self.begin(work)
         lives = [
             self.begin(live(Matter(self, number, random.Random(f"life {self.options.seed} {number}"))))  # noqa: S311
@@ -140,10 +135,10 @@ class World:
             unit.put_app(App(SHOP, "shop", BEGINNING, scopes=scopes))
             sha256 = hashlib.sha256(SHOP_KEY.encode()).hexdigest()
             unit.put_key(ApiKey("key1", SHOP, BEGINNING, sha256=sha256, scopes=scopes))
-        made = await self.operator.engine.accounts.add(
-            SHOP, "sandbox", "sandbox", self.channel.simulator.settings(GATE)
-        )
-        self.account_id = made.account_id
+        founder = Server(self, Process("founder"), SimClock())
+        self.weather.is_calm = True
+        made = await founder.engine.accounts.add(SHOP, "sandbox", "sandbox", self.channel.simulator.settings(GATE))
+        self.weather.is_calm = False
         self.channel.simulator.purchase_notify_url = f"{BASE}/v1/notices/{made.account_id}"
         self.channel.books.refund_delay = (
             None if self.options.refund_seconds is None else round(self.options.refund_seconds * SECOND)
@@ -154,7 +149,7 @@ class World:
         while True:
             self._incarnations += 1
             process = Process(f"{'ab'[number]}{self._incarnations}")
-            server = Server(self, process, self.clocks[number], self.weather)
+            server = Server(self, process, self.clocks[number])
             dead = asyncio.Event()
             process.breaks[self] = dead.set
             process.spawn(self._start(server, number), name="start")
