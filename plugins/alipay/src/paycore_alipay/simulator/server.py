@@ -18,11 +18,12 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from paycore.channel import Forged, Lie, NoticeReply, OutgoingNotice, Reply, Request, TradeSeen
+from paycore.channel.simulating import Letter, Postbox
 from paycore_alipay import plans, signing, wire
 from paycore_alipay.simulator import bills, keys, pages
 from paycore_alipay.simulator.books import DAY, Books, NotPayable, Refund, Refusal, Trade, amount_in
 from paycore_alipay.simulator.faults import BEFORE_EFFECT, Fault, Faults, NoticeFault, RefundEnd
-from paycore_alipay.simulator.postbox import LADDER, Letter, Postbox
+from paycore_alipay.simulator.postbox import LADDER, PATIENCE, Notice
 from paycore_alipay.wire import Unreadable
 from paycore_bridge import (
     BadStep,
@@ -117,7 +118,7 @@ class AlipaySimulator:
         self._base_url = ""
         self._base_path = ""
         self._noticed = 0
-        self._postbox = Postbox(ladder)
+        self._postbox = Postbox[Notice](ladder, patience=PATIENCE)
         self._codes_used: dict[str, str] = {}
         self._downloads: dict[str, _Download] = {}
         self.books = Books(seed_bytes)
@@ -484,7 +485,7 @@ class AlipaySimulator:
         try:
             payment_id = self._open(parameters, _PAGES, now)
         except (Forged, NotPayable):
-            return pages.sorry_page("订单无效或已过期", "This order is not valid any more.", status=400)
+            return pages.PAPER.sorry("订单无效或已过期", "This order is not valid any more.", status=400)
         return Reply(303, {"location": self._page_of(payment_id), "cache-control": "no-store"}, b"")
 
     def _page_of(self, payment_id: str) -> str:
@@ -499,7 +500,7 @@ class AlipaySimulator:
         kind, _, token = path.removeprefix("/").partition("/")
         found = self.books.by_token(token) if kind in ("pay", "qr") else None
         if found is None:
-            return pages.sorry_page("没有这个页面", "There is no such page.", status=404)
+            return pages.PAPER.sorry("没有这个页面", "There is no such page.", status=404)
         if not found.is_over(now):
             found.is_hidden = False  # whoever sees it has entered it
         if request.method == "POST":
@@ -512,13 +513,13 @@ class AlipaySimulator:
         try:
             payment_id = self.open_app(order, now)
         except (Forged, NotPayable):
-            return pages.sorry_page("订单无效或已过期", "This order is not valid any more.", status=400)
+            return pages.PAPER.sorry("订单无效或已过期", "This order is not valid any more.", status=400)
         return Reply(303, {"location": self._page_of(payment_id), "cache-control": "no-store"}, b"")
 
     def _press(self, trade: Trade, body: bytes, now: int) -> Reply:
         action = parse_qs(body.decode("latin-1")).get("action", [""])[0]
         if action not in ("pay", "leave"):
-            return pages.sorry_page("没有这个按钮", "There is no such button.", status=400)
+            return pages.PAPER.sorry("没有这个按钮", "There is no such button.", status=400)
         if action == "pay":
             with suppress(NotPayable):  # the page below says how it stands
                 self.pay(trade.out_trade_no, now)
@@ -789,18 +790,15 @@ class AlipaySimulator:
             parameters["total_amount"] = wire.money((trade.taken_minor or trade.amount_minor) + 1)
         if fault is NoticeFault.WRONG_MERCHANT:
             parameters["seller_id"] = self.merchants[-1].seller_id
+        notice = Notice(parameters, is_forged=fault is NoticeFault.FORGED)
+        due_at = now + (planned.delay if planned and fault is NoticeFault.LATE else 0)
         for _ in range(2 if fault is NoticeFault.DUPLICATE else 1):
-            self._postbox.post(
-                url=trade.notify_url,
-                parameters=parameters,
-                due_at=now + (planned.delay if planned and fault is NoticeFault.LATE else 0),
-                is_forged=fault is NoticeFault.FORGED,
-            )
+            self._postbox.post(parameters["notify_id"], trade.notify_url, notice, due_at=due_at)
 
-    def _envelope(self, letter: Letter, now: int) -> Request:
-        parameters = {**letter.parameters, "notify_time": wire.time(now)}
+    def _envelope(self, letter: Letter[Notice], now: int) -> Request:
+        parameters = {**letter.content.parameters, "notify_time": wire.time(now)}
         merchant = next(one for one in self.merchants if one.app_id == parameters["app_id"])
-        key = self.ring.key("forger") if letter.is_forged else self._alipay_key(merchant)
+        key = self.ring.key("forger") if letter.content.is_forged else self._alipay_key(merchant)
         signed = parameters | {"sign_type": signing.SIGN_TYPE, "sign": signing.sign(key, _notice_text(parameters))}
         headers = {"content-type": f"application/x-www-form-urlencoded; charset={wire.CHARSET}"}
         return Request("POST", letter.url, headers=headers, body=wire.write_form(signed).encode())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
+
+from paycore.channel import simulating
 
 
 class Fault(StrEnum):
@@ -54,62 +56,5 @@ class RefundEnd(StrEnum):
 
 BEFORE_EFFECT = frozenset({Fault.LOST, Fault.REFUSED_BY_PROXY, Fault.RATE_LIMITED})
 
-
-@dataclass(slots=True)
-class Planned:
-    """A fault that waits for its call: which call ("*" for any), about which id ("" for any), how often."""
-
-    fault: Fault
-    call: str
-    subject: str
-    times: int
-
-    def meets(self, call: str, subject: str) -> bool:
-        return self.times > 0 and self.call in ("*", call) and self.subject in ("", subject)
-
-
-@dataclass(slots=True)
-class PlannedNotice:
-    """A fault that waits for the next notice of an event ("*" for any)."""
-
-    fault: NoticeFault
-    event: str
-    times: int
-    delay: int
-    """Microseconds, for LATE."""
-
-
-class Faults:
-    """The faults that were asked for and have not happened yet."""
-
-    def __init__(self) -> None:
-        self._calls: list[Planned] = []
-        self._notices: list[PlannedNotice] = []
-
-    def plan(self, fault: Fault, call: str = "*", *, subject: str = "", times: int = 1) -> None:
-        """Let this happen to the next calls of this name ("trades", "trades/query", "refunds", ...)."""
-        self._calls.append(Planned(fault, call, subject, times))
-
-    def plan_notice(self, fault: NoticeFault, event: str = "*", *, times: int = 1, delay: int = 0) -> None:
-        """Let this happen to the next notices of this event ("trade", "refund", "purchase")."""
-        self._notices.append(PlannedNotice(fault, event, times, delay))
-
-    def take(self, call: str, subject: str) -> Fault | None:
-        """The fault for this call, used up by asking."""
-        found = next((one for one in self._calls if one.meets(call, subject)), None)
-        if found is None:
-            return None
-        found.times -= 1
-        return found.fault
-
-    def take_notice(self, event: str) -> PlannedNotice | None:
-        """The fault for a notice of this event, used up by asking."""
-        found = next((one for one in self._notices if one.times > 0 and one.event in ("*", event)), None)
-        if found is not None:
-            found.times -= 1
-        return found
-
-    def clear(self) -> None:
-        """Nothing goes wrong any more."""
-        self._calls.clear()
-        self._notices.clear()
+Faults: TypeAlias = simulating.Faults[Fault, NoticeFault]
+"""The faults that were asked for and have not happened yet."""

@@ -16,12 +16,13 @@ from urllib.parse import parse_qs, urlsplit
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from paycore.channel import Forged, Lie, NoticeReply, OutgoingNotice, Reply, Request, TradeSeen
+from paycore.channel.simulating import Letter, Postbox
 from paycore_bridge import Plan, StepKind, Target
 from paycore_sandbox import signing, wire
 from paycore_sandbox.simulator import pages
 from paycore_sandbox.simulator.books import CODE_LIFETIME, Books, NotPayable, Refund, Refusal, Trade, show_purchase
 from paycore_sandbox.simulator.faults import BEFORE_EFFECT, Fault, Faults, NoticeFault, RefundEnd
-from paycore_sandbox.simulator.postbox import LADDER, Letter, Postbox
+from paycore_sandbox.simulator.postbox import LADDER, PATIENCE, Notice
 from paycore_sandbox.wire import Purchase, Unreadable
 
 MERCHANT = "SANDBOX"
@@ -58,7 +59,7 @@ class SandboxSimulator:
         self._base_path = ""
         self._base_url = ""
         self._posted = 0
-        self._postbox = Postbox(ladder)
+        self._postbox = Postbox[Notice](ladder, patience=PATIENCE)
         self.books = Books(self._seed)
         self.faults = Faults()
         self.calls: list[Call] = []
@@ -254,7 +255,7 @@ class SandboxSimulator:
             return self._browse_app(request, now)
         found = self.books.by_token(path.removeprefix("/pay/")) if path.startswith("/pay/") else None
         if found is None:
-            return pages.sorry_page("没有这个页面", "There is no such page.", status=404)
+            return pages.PAPER.sorry("没有这个页面", "There is no such page.", status=404)
         if request.method == "POST":
             return self._press(found, request.body, now)
         found.tick(now)
@@ -265,7 +266,7 @@ class SandboxSimulator:
         try:
             payment_id = self.open_app(order, now)
         except (Forged, NotPayable):
-            return pages.sorry_page("订单无效或已过期", "This order is not valid any more.", status=400)
+            return pages.PAPER.sorry("订单无效或已过期", "This order is not valid any more.", status=400)
         location = f"{self._base_path}/pay/{self.books.trades[payment_id].token}"
         return Reply(303, {"location": location, "cache-control": "no-store"}, b"")
 
@@ -277,7 +278,7 @@ class SandboxSimulator:
             elif action == "decline":
                 self.decline(trade.out_trade_no, now)
             else:
-                return pages.sorry_page("没有这个按钮", "There is no such button.", status=400)
+                return pages.PAPER.sorry("没有这个按钮", "There is no such button.", status=400)
         except NotPayable:
             pass  # the page below says how it stands
         return pages.payment_page(trade)
@@ -574,28 +575,25 @@ class SandboxSimulator:
         if fault is NoticeFault.WRONG_MERCHANT:
             data = data | {"merchant": f"{merchant}-OTHER"}
         self._posted += 1
+        notice_id = self.books.number("SN", str(self._posted))
+        body = wire.write({"event": event, "data": data})
+        notice = Notice(notice_id, merchant, body, is_forged=fault is NoticeFault.FORGED)
+        due_at = now + (planned.delay if planned and fault is NoticeFault.LATE else 0)
         for _ in range(2 if fault is NoticeFault.DUPLICATE else 1):
-            self._postbox.post(
-                notice_id=self.books.number("SN", str(self._posted)),
-                url=url,
-                merchant=merchant,
-                body=wire.write({"event": event, "data": data}),
-                due_at=now + (planned.delay if planned and fault is NoticeFault.LATE else 0),
-                is_forged=fault is NoticeFault.FORGED,
-            )
+            self._postbox.post(notice_id, url, notice, due_at=due_at)
 
-    def _envelope(self, letter: Letter, now: int) -> Request:
-        timestamp = str(now // signing.SECOND)
-        key = self._key_of("forger") if letter.is_forged else self._channel_key
-        words = ("sandbox-notice", letter.merchant, timestamp, letter.notice_id)
+    def _envelope(self, letter: Letter[Notice], now: int) -> Request:
+        notice, timestamp = letter.content, str(now // signing.SECOND)
+        key = self._key_of("forger") if notice.is_forged else self._channel_key
+        words = ("sandbox-notice", notice.merchant, timestamp, notice.notice_id)
         headers = {
             "content-type": "application/json",
-            signing.MERCHANT: letter.merchant,
+            signing.MERCHANT: notice.merchant,
             signing.TIMESTAMP: timestamp,
-            signing.NONCE: letter.notice_id,
-            signing.SIGNATURE: signing.sign(key, *words, body=letter.body),
+            signing.NONCE: notice.notice_id,
+            signing.SIGNATURE: signing.sign(key, *words, body=notice.body),
         }
-        return Request("POST", letter.url, headers=headers, body=letter.body)
+        return Request("POST", letter.url, headers=headers, body=notice.body)
 
 
 def _outcome(

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from paycore.channel import Lie, NoticeReply, OutgoingNotice, Reply, Request, TradeSeen
+from paycore.channel.simulating import Letter, Postbox
 from paycore_bridge import JsapiCall, MiniProgramCall, Plan, Qr, Redirect, SdkCall, Step, Target
 from paycore_wechatpay import bills, certificates, signing, wire
 from paycore_wechatpay.keys import BOTH
@@ -32,7 +33,7 @@ from paycore_wechatpay.simulator.books import (
 )
 from paycore_wechatpay.simulator.faults import BEFORE_EFFECT, Fault, Faults, NoticeFault, RefundEnd
 from paycore_wechatpay.simulator.merchants import Merchant, Merchants
-from paycore_wechatpay.simulator.postbox import LADDER, Letter, Postbox
+from paycore_wechatpay.simulator.postbox import LADDER, PATIENCE, Notice
 from paycore_wechatpay.simulator.sdk import Device, Rejected
 from paycore_wechatpay.simulator.vault import Vault, certificate_pem, serial
 from paycore_wechatpay.wire import SECOND, Unreadable
@@ -97,7 +98,7 @@ class WechatPaySimulator:
         self.h5_domains: frozenset[str] = frozenset()
         """The domains that a Referer may have; any, where none is registered."""
         self._device = Device(self.books.prepays, self.merchants.keys_of)
-        self._postbox = Postbox(ladder)
+        self._postbox = Postbox[Notice](ladder, patience=PATIENCE)
         self._files: dict[str, bytes] = {}
         self._base_path = ""
         self._base_url = ""
@@ -386,7 +387,7 @@ class WechatPaySimulator:
             return self._browse_h5(request, query, return_url, now)
         found = self.books.by_token(path.removeprefix("/pay/")) if path.startswith("/pay/") else None
         if found is None:
-            return pages.sorry_page("没有这个页面", "There is no such page.", status=404)
+            return pages.PAPER.sorry("没有这个页面", "There is no such page.", status=404)
         return self._pay_page(found, request, return_url, now)
 
     def _browse_h5(self, request: Request, query: Mapping[str, list[str]], return_url: str, now: int) -> Reply:
@@ -394,7 +395,7 @@ class WechatPaySimulator:
             name = query.get("prepay_id", [""])[0]
             trade = self._h5_trade(name, "" if request.method == "POST" else request.headers.get("referer"), now)
         except Rejected:
-            return pages.sorry_page(
+            return pages.PAPER.sorry(
                 "商家参数格式有误，请联系商家解决", "The merchant's parameters are wrong.", status=400
             )
         return self._pay_page(trade, request, return_url, now)
@@ -403,7 +404,7 @@ class WechatPaySimulator:
         if request.method == "POST":
             action = parse_qs(request.body.decode("latin-1")).get("action", [""])[0]
             if action not in ("pay", "cancel"):
-                return pages.sorry_page("没有这个按钮", "There is no such button.", status=400)
+                return pages.PAPER.sorry("没有这个按钮", "There is no such button.", status=400)
             if action == "pay" and not trade.is_over(now):
                 self.pay(trade.out_trade_no, now)
         return pages.payment_page(trade, now=now, return_url=return_url)
@@ -649,15 +650,16 @@ class WechatPaySimulator:
             return
         self._posted += 1
         body = self._notice_body(event, original_type, _altered(shown, fault), trade, now, fault=fault)
+        spoilt_by = fault.value if fault in (NoticeFault.FORGED, NoticeFault.PROBE) else ""
+        notice = Notice(trade.mchid, body, spoilt_by)
+        due_at = now + (planned.delay if planned and fault is NoticeFault.LATE else 0)
         for _ in range(2 if fault is NoticeFault.DUPLICATE else 1):
-            self._postbox.post(
-                notice_id=f"EV-{self.books.number('notice', str(self._posted))}",
-                url=url,
-                merchant=trade.mchid,
-                body=body,
-                due_at=now + (planned.delay if planned and fault is NoticeFault.LATE else 0),
-                spoilt_by=fault.value if fault in (NoticeFault.FORGED, NoticeFault.PROBE) else "",
-            )
+            self._postbox.post(self._notice_id, url, notice, due_at=due_at)
+
+    @property
+    def _notice_id(self) -> str:
+        """The number of the notice that was written last."""
+        return f"EV-{self.books.number('notice', str(self._posted))}"
 
     def _notice_body(
         self,
@@ -678,7 +680,7 @@ class WechatPaySimulator:
         )
         return wire.write(
             {
-                "id": f"EV-{self.books.number('notice', str(self._posted))}",
+                "id": self._notice_id,
                 "create_time": wire.moment(now),
                 "resource_type": "encrypt-resource",
                 "event_type": event,
@@ -687,16 +689,17 @@ class WechatPaySimulator:
             }
         )
 
-    def _envelope(self, letter: Letter, now: int) -> Request:
-        merchant = self.merchants.find(letter.merchant)
+    def _envelope(self, letter: Letter[Notice], now: int) -> Request:
+        notice = letter.content
+        merchant = self.merchants.find(notice.merchant)
         assert merchant is not None
         name, key = self.merchants.signer(merchant, "", in_turn=letter.tries)
-        key = self.merchants.stranger() if letter.spoilt_by == NoticeFault.FORGED.value else key
+        key = self.merchants.stranger() if notice.spoilt_by == NoticeFault.FORGED.value else key
         nonce = hashlib.sha256(f"{letter.letter_id} {letter.tries}".encode()).hexdigest()[:32]
-        headers = {"content-type": "application/json", **_signature(name, key, nonce, letter.body, now)}
-        if letter.spoilt_by == NoticeFault.PROBE.value:
+        headers = {"content-type": "application/json", **_signature(name, key, nonce, notice.body, now)}
+        if notice.spoilt_by == NoticeFault.PROBE.value:
             headers[signing.SIGNATURE] = signing.PROBE + headers[signing.SIGNATURE][len(signing.PROBE) :]
-        return Request("POST", letter.url, headers=headers, body=letter.body)
+        return Request("POST", letter.url, headers=headers, body=notice.body)
 
 
 # ---------------------------------------------------------------------------------------------- small things
