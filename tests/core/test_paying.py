@@ -522,6 +522,19 @@ def test_close_keeps_trying_until_the_margin() -> None:
     assert EXPIRY + story.terms.margin <= story.now < EXPIRY + story.terms.margin + 60 * SECOND
 
 
+def test_a_channel_that_says_paid_and_never_how_much_is_asked_ever_more_slowly() -> None:
+    """Its close answers, its query does not. The first questions follow at once, for there is money to be heard of."""
+    story, waits = Story().waits().closes(), []
+    for _ in range(12):
+        task = story.hears(AlreadyPaid(), "CLOSE").payment().task
+        assert task is not None
+        waits.append((task.due_at - story.now) // SECOND)
+        story.takes()
+    assert waits[:2] == [1, 1]
+    assert waits == sorted(waits)
+    assert waits[-1] == 60
+
+
 def test_what_a_store_gave_back_is_in_the_money_that_it_took() -> None:
     """A store's own currency is known when its success is told, and its refund may be told with it."""
     told = paid(6, "USD", purchase=TOKEN, refunds=(ChannelRefund(6, "T1"),))

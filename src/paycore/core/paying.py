@@ -37,6 +37,7 @@ from paycore.core.refunding import absorb_refunds, begin_refund, record_return, 
 from paycore.core.refusals import Reason, Refused
 from paycore.core.schedule import (
     ASK,
+    PAID_UNHEARD,
     PAYER_PAYING,
     RETRY,
     WATCH,
@@ -198,7 +199,7 @@ def _open_heard(  # noqa: C901 - a dispatcher
             payment = replace(
                 payment, is_switching=False, close_unanswered_until=None if owns else payment.close_unanswered_until
             )
-            return _remind(order, payment, now, SECOND) if owns else forward(payment, now)
+            return _remind(order, payment, now, PAID_UNHEARD) if owns else forward(payment, now)
         case NotFound():
             return _not_found(order, payment, fact, owns, now)
         case NotSent():
@@ -350,10 +351,9 @@ def _retry(order: Order, payment: Payment, now: int) -> Payment:
     return again(payment, Verb.QUERY, now, RETRY, latest=payment.expires_at)
 
 
-def _remind(order: Order, payment: Payment, now: int, wait: int) -> Payment:
+def _remind(order: Order, payment: Payment, now: int, ladder: tuple[int, ...]) -> Payment:
     verb = Verb.CLOSE if _wants_close(order, payment, now) or not payment.terms.can_query else Verb.QUERY
-    tries = payment.task.tries if payment.task is not None and payment.task.verb is verb else 0
-    return with_task(payment, verb, now + wait, tries=tries)
+    return again(payment, verb, now, ladder)
 
 
 def _remember_close(payment: Payment, *, owns: bool) -> Payment:

@@ -22,7 +22,9 @@ SHORT = (5 * MINUTE, 30 * MINUTE, HOUR, 6 * HOUR)
 """Sending a refund again when the merchant's balance was too small."""
 LOOKS = (HOUR, DAY, 3 * DAY)
 """Looking for a refund that bounced after it succeeded."""
-PAYER_PAYING = 5 * SECOND
+PAID_UNHEARD = (SECOND, SECOND, *ASK[2:])
+"""Asking for the amount after a close was answered by "paid already": at once, and slower while the query says nothing."""
+PAYER_PAYING = (5 * SECOND,)
 """How soon to ask again while the payer is entering a password."""
 
 
