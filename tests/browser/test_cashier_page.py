@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from pathlib import Path
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -12,6 +13,7 @@ from playwright.async_api import Page, expect
 from paycore.v1 import order_pb2, payment_pb2
 from tests.browser.till import CAR, DESK, PHONE, Till, chooses, sees
 from tests.rpc.shop import money
+from tests.support.loud import loudly_skip
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -183,3 +185,47 @@ async def words_of(page: Page) -> dict[str, dict[str, str]]:
         "async () => (await import(document.querySelector('script[type=module]').src)).WORDS"
     )
     return found
+
+
+# ---------------------------------------------------------------------------------------------- for everybody
+
+
+AXE = Path(__file__).parents[1] / "node/node_modules/axe-core/axe.min.js"
+
+
+async def complaints(page: Page) -> list[str]:
+    """What axe finds wrong, at the level that WCAG 2.2 AA asks for."""
+    if not AXE.exists():
+        loudly_skip("the page's accessibility needs axe-core: npm ci in tests/node")
+    await page.evaluate(AXE.read_text("utf-8"))
+    found = await page.evaluate(
+        "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
+    )
+    assert len(found["passes"]) > 10, "it looked at nothing"
+    return [
+        f"{one['id']}: {one['help']} {[node['html'][:120] for node in one['nodes']]}" for one in found["violations"]
+    ]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_nobody_is_shut_out(till: Till, theme: str) -> None:
+    order, page = await till.visit(await till.person(theme=theme))
+    await expect(page.locator("#pay")).to_be_visible()
+    assert await complaints(page) == []
+    await page.locator("#pay").click()
+    await expect(page.locator(".code svg")).to_be_visible()
+    assert await complaints(page) == []
+    till.server.pay((await till.payment(order)).payment_id)
+    await sees(page, "Payment complete")
+    assert await complaints(page) == []
+
+
+async def test_a_page_that_comes_back_from_the_past_looks_again(till: Till) -> None:
+    """Browsers keep a page as it was and show it after Back; what it then shows must be what is so."""
+    order, page = await till.visit()
+    await page.locator("#pay").click()
+    payment = await till.payment(order)
+    await page.evaluate("window.dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
+    till.server.pay(payment.payment_id)
+    await page.evaluate("window.dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+    await sees(page, "Payment complete")

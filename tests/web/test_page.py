@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import AsyncIterator
+from importlib.resources import files
 
 import httpx2
 import pytest
@@ -128,3 +130,9 @@ async def test_a_code_is_drawn_for_its_own_session_only(
 def test_a_drawing_has_room_around_it() -> None:
     picture = json.loads(drawn("https://example.com/x"))
     assert picture["size"] == len(qr.matrix("https://example.com/x")) + 8
+
+
+def test_the_element_is_small() -> None:
+    """Styles and both languages included."""
+    element = files("paycore_bridge").joinpath("cashier", "cashier.js").read_bytes()
+    assert len(gzip.compress(element, 9)) <= 15 * 1024

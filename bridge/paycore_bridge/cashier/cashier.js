@@ -472,7 +472,7 @@ export class PaycoreCashier extends HTMLElement {
     try {
       const answer = await this.#server.call('SubmitPayment', {
         sessionId: this.#server.session, channel: option.channel, method: option.method, inputs, client: this.#client(),
-        requestId: remembered(this.#server.session, option), returnsToPage: this.hasAttribute('hosted'), ...(option.quote ? {quote: option.quote} : {}),
+        requestId: remembered(this.#server.session, option), returnsToPage: this.hasAttribute('hosted'),
       });
       this.#tabs?.postMessage('look');
       this.#take({...this.#session, version: answer.version, orderState: answer.orderState, payment: answer.payment});
@@ -645,13 +645,12 @@ export class PaycoreCashier extends HTMLElement {
     const [id, usable] = [idOf(option), isUsable(option)];
     const name = option[this.#lang === 'zh' ? 'displayNameZh' : 'displayNameEn'];
     const why = option.reason?.[this.#lang === 'zh' ? 'messageZh' : 'messageEn'];
-    const offers = (option.offers ?? []).map((offer) => element('span', {class: 'offer'}, offer[this.#lang === 'zh' ? 'titleZh' : 'titleEn']));
     const hint = why || (option.availability === 'AVAILABILITY_DEGRADED' && this.#say('degraded'));
     return element('label', {class: 'row', 'data-usable': usable ? 'yes' : 'no'},
       element('input', {type: 'radio', name: 'method', id: `m-${id}`, value: id, checked: id === this.#chosen, disabled: !usable, onchange: () => this.#choose(id)}),
       sign(option),
       element('span', {class: 'name'}, element('b', {}, name, option.isRecommended && element('em', {}, this.#say('recommended'))),
-        hint && element('small', {}, hint), ...offers),
+        hint && element('small', {}, hint)),
       Number(option.amount?.amountMinor) !== Number(this.#session.amount.amountMinor) && element('span', {class: 'price'}, money(option.amount, this.#lang)));
   }
 
@@ -802,7 +801,7 @@ fieldset,.choice,.box{grid-template-columns:minmax(0,1fr)}fieldset{border:0;padd
 @media(prefers-color-scheme:dark){:host(:not([data-theme=light])) .sign{background:hsl(var(--hue) 30% 22%);color:hsl(var(--hue) 60% 80%)}}
 :host([data-theme=dark]) .sign{background:hsl(var(--hue) 30% 22%);color:hsl(var(--hue) 60% 80%)}
 .name{flex:1;min-width:0;display:grid}.name b{font-weight:500;display:flex;flex-wrap:wrap;align-items:center;gap:0 8px}.name small{color:var(--pc-soft);font-size:.8125rem}
-.offer{color:var(--pc-accent);font-size:.8125rem}.row em{font-style:normal;font-size:.75rem;color:var(--pc-accent);border:1px solid;border-radius:99px;padding:1px 8px;white-space:nowrap}
+.row em{font-style:normal;font-size:.75rem;color:var(--pc-accent);border:1px solid;border-radius:99px;padding:1px 8px;white-space:nowrap}
 .price{font-variant-numeric:tabular-nums;font-weight:600}
 details{display:grid;gap:8px}details .row{margin-top:8px}summary{color:var(--pc-soft);padding:10px 0;cursor:pointer;font-size:.875rem;border-radius:6px}
 button{font:inherit;border:0;border-radius:12px;min-height:52px;padding:12px 24px;cursor:pointer;width:100%}
