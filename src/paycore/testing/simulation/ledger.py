@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from paycore.engine.desk import LEASE
 from paycore.store import Store
 from paycore.testing.simulation.rows import EventRow, OrderRow, PaymentRow, RefundRow, Rows, events_behind, rows_of
 from paycore.testing.simulation.timing import true_now
@@ -85,17 +86,26 @@ class Ledger:
             fresh = events_behind(unit, self._seq)
             rows = rows_of(unit)
         before, self.rows = self.rows, rows
-        self._remember_leases(rows)
+        self._remember_leases(rows, fresh)
         for event in fresh:
             self._each(self._announced(event))
         self._each(self._told(rows))
         self._each(self._sound(rows))
         self._each(self._true(before, rows))
 
-    def _remember_leases(self, rows: Rows) -> None:
+    def _remember_leases(self, rows: Rows, fresh: list[EventRow]) -> None:
         for row in rows.tasked:
             if row.task_leased_until is not None:
                 self.leases[row[0]] = max(row.task_leased_until, self.leases.get(row[0], 0))
+        for event in fresh:
+            if event.kind in ("payment.created", "refund.created"):
+                self._remember_birth(rows, event)
+
+    def _remember_birth(self, rows: Rows, event: EventRow) -> None:
+        """A row may be born leased and lose its task to another fact of the same commit; who was given the lease still has it."""
+        born = rows.payments.get(event.subject_id) or rows.refunds.get(event.subject_id)
+        if born is not None and born.sends and born.task_leased_until is None:
+            self.leases.setdefault(event.subject_id, event.at + LEASE)
 
     def _each(self, broken: Broken) -> None:
         for rule, sentence in broken:

@@ -86,6 +86,7 @@ class EventRow(NamedTuple):
     subject: str
     subject_id: str
     cause: str
+    at: int
     figures: str
 
 
