@@ -55,7 +55,7 @@ async def test_what_can_be_chosen_comes_first_and_one_is_recommended(store: Stor
     assert [one.is_recommended for one in found] == [True, False, False, False]
     assert {one.account_id for one in found} == {account_id}
     jsapi = next(one for one in found if one.method == "jsapi")
-    assert (jsapi.required_inputs, jsapi.amount_minor, jsapi.title.zh) == (("openid",), 10_000, "公众号")
+    assert (jsapi.required_inputs, jsapi.quote.amount_minor, jsapi.title.zh) == (("openid",), 10_000, "公众号")
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         ("odd", "It could not be loaded: Odd."),
         ("hangs", "It could not be loaded in 0.5 s."),
         ("hangs_when_asked", "It could not be loaded in 0.5 s."),
-        ("no_hook", "It has no hook paycore_channels."),
+        ("no_hook", "It has neither the hook paycore_channels nor paycore_offers."),
         ("misspelt", "It implements a hook that paycore does not have."),
         ("raises", "It could not be loaded: RuntimeError."),
         ("not_kinds", "It describes a str, which is no ChannelKind."),

@@ -47,7 +47,7 @@ def shape(connection: Connection) -> dict[str, set[str]]:
             UNION ALL
             SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'public'
             UNION ALL
-            SELECT table_name, column_name || ' ' || ordinal_position || ' ' || data_type || ' ' || is_nullable || ' '
+            SELECT table_name, column_name || ' ' || data_type || ' ' || is_nullable || ' '
                 || coalesce(collation_name, '') || coalesce(column_default, '')
             FROM information_schema.columns WHERE table_schema = 'public'
             """

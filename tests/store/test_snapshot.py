@@ -19,6 +19,7 @@ from paycore.core.order import (
     AnomalyState,
     CloseReason,
     Details,
+    Given,
     LineItem,
     Order,
     OrderState,
@@ -145,6 +146,7 @@ FIXED: dict[type, dict[str, st.SearchStrategy[Any]]] = {
         "created_at": TIME,
         "expires_at": TIME,
         "merchant_order_no": st.just("") | st.builds(new_id, st.just(Prefix.ORDER)),
+        "merchant_payer_no": TEXT,
         "origin": st.sampled_from(Origin),
     },
     Payment: {
@@ -165,6 +167,7 @@ FIXED: dict[type, dict[str, st.SearchStrategy[Any]]] = {
         "product_id": TEXT,
         "quantity": COUNT.map(lambda count: count + 1),
         "token": TEXT,
+        "offers": st.lists(st.builds(Given, TEXT, AMOUNT, TEXT, TEXT, MINOR, COUNT, st.booleans()), max_size=3).map(tuple),
     },
     Refund: {
         "refund_id": st.builds(new_id, st.just(Prefix.REFUND)),

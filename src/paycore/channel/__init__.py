@@ -3,6 +3,7 @@
     kind            ChannelKind and what it declares: Method, Setting, StatementKind, Operation, ...
     verbs           Channel: prepare query close refund query_refund read_notice confirm statement refresh operate
     conversations   Conversation, Request, Reply, Silence, Forged, Malformed, Secret
+    offers          Offer and OfferKind, for the hook paycore_offers, which is given an OfferAsk
     findings        Paid, Waiting, ... and their refund twins; AboutPayment and AboutRefund name whose they are
     simulators      Simulator, and KitSimulator for the conformance kit
 
@@ -44,6 +45,7 @@ from paycore.channel.kind import (
     StatementKind,
     Text,
 )
+from paycore.channel.offers import OfferAsk
 from paycore.channel.simulator import KitSimulator, Lie, OutgoingNotice, PayerPhone, Simulator, TradeSeen
 from paycore.channel.spec import ENTRY_POINT_GROUP, hookimpl, hookspec
 from paycore.channel.statement import (
@@ -86,6 +88,7 @@ from paycore.core.findings import (
     Waiting,
 )
 from paycore.core.money import Money, exponent, format_major, parse_major
+from paycore.core.offers import Offer, OfferKind
 from paycore.core.order import LineItem
 from paycore.core.terms import AfterUnknown, Price
 
@@ -96,8 +99,8 @@ __all__ = [
     "AboutRefund",
     "AccountKeys",
     "AfterUnknown",
-    "AnyChannel",
     "AlreadyPaid",
+    "AnyChannel",
     "BillAmount",
     "Channel",
     "ChannelKind",
@@ -127,6 +130,9 @@ __all__ = [
     "Notice",
     "NoticeCase",
     "NoticeReply",
+    "Offer",
+    "OfferAsk",
+    "OfferKind",
     "Operation",
     "OperationAsk",
     "OperationDone",

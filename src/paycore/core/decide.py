@@ -28,6 +28,7 @@ from paycore.core.facts import (
     Via,
 )
 from paycore.core.findings import Paid, Ready, Reference
+from paycore.core.offers import OfferClaim, offer_claims
 from paycore.core.order import (
     Anomaly,
     AnomalyKind,
@@ -75,7 +76,7 @@ class ReferenceClaim:
     payment_id: str
 
 
-Claim = ReferenceClaim
+Claim = ReferenceClaim | OfferClaim
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,8 @@ def decide(order: Order | None, fact: Fact, now: int) -> Decision:
         return Decision(order, claims=tuple(_claims(order, fact)), subject_id=subject_id, refusal=_refusal(order, fact))
     events = announce(order, after, type(fact).__name__, now)
     after = replace(after, version=order.version + len(events), updated_at=now if events else order.updated_at)
-    return Decision(after, events, tuple(_claims(after, fact)), subject_id, _refusal(order, fact))
+    claims = (*_claims(after, fact), *offer_claims(order, after))
+    return Decision(after, events, claims, subject_id, _refusal(order, fact))
 
 
 def _born(fact: OrderAsked, now: int) -> Decision:
@@ -124,6 +126,7 @@ def _born(fact: OrderAsked, now: int) -> Decision:
         updated_at=now,
         expires_at=fact.expires_at,
         merchant_order_no=fact.merchant_order_no,
+        merchant_payer_no=fact.merchant_payer_no,
         origin=fact.origin,
         version=1,  # the one event that a new order has
         task=Task(Verb.EXPIRE, fact.expires_at),

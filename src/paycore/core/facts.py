@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from paycore.core.findings import AboutRefund, PaymentFinding, Ready, RefundFinding
-from paycore.core.order import CloseReason, Details, Origin, Remedy, SurplusPolicy
+from paycore.core.order import CloseReason, Details, Given, Origin, Remedy, SurplusPolicy
 from paycore.core.terms import Terms
 
 
@@ -47,6 +47,7 @@ class OrderAsked:
     details: Details
     expires_at: int
     surplus_policy: SurplusPolicy
+    merchant_payer_no: str = ""
     origin: Origin = Origin.APP
 
 
@@ -71,8 +72,8 @@ class PaymentAsked:
     product_id: str = ""
     quantity: int = 1
     token: str = ""
-    amount_minor: int | None = None
-    """What the channel is asked for, after offers; None means the order's amount."""
+    offers: tuple[Given, ...] = ()
+    """What is taken off: the channel is asked for the order's amount less all of it."""
     leased_until: int | None = None
     """Set when the caller itself will prepare at once: the task is born leased, with fence 1."""
     prepared: Ready | None = None

@@ -23,6 +23,7 @@ class Prefix(StrEnum):
     REFUND = "rf"
     SESSION = "cs"
     ANOMALY = "an"
+    OFFER = "of"
 
 
 def is_id(text: str, prefix: Prefix) -> bool:

@@ -160,6 +160,19 @@ class Details:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """What one offer takes off one payment, with the limits that the offer had then."""
+
+    offer_id: str
+    amount_minor: int
+    title_zh: str = ""
+    title_en: str = ""
+    budget_minor: int = 0
+    quota: int = 0
+    is_first_time: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Payment:
     """One attempt at an order through one channel. Its id is the merchant number that the channel sees."""
 
@@ -186,6 +199,8 @@ class Payment:
     quantity: int = 1
     token: str = ""
     """What a store purchase has to carry; a UUID derived from the payment's id. Empty for other kinds."""
+    offers: tuple[Given, ...] = ()
+    """What was taken off the debt; with it the amount is the whole debt."""
     state: PaymentState = PaymentState.CREATED
     is_effective: bool = False
     is_superseded: bool = False
@@ -295,6 +310,8 @@ class Order:
     expires_at: int
     merchant_order_no: str = ""
     """The caller's number; empty for an order that began at the channel (a renewal)."""
+    merchant_payer_no: str = ""
+    """The caller's number of whoever owes it; empty if the caller does not say."""
     origin: Origin = Origin.APP
     state: OrderState = OrderState.PENDING
     close_reason: CloseReason | None = None

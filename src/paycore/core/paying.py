@@ -66,7 +66,7 @@ def payment_asked(order: Order, fact: PaymentAsked, now: int) -> tuple[Order, st
     refuse_unpayable(order, now)
     waiting = [payment for payment in order.open_payments if not payment.is_superseded]
     for payment in waiting:
-        if _is_same_choice(payment, fact, now):
+        if _is_same_choice(order, payment, fact, now):
             return order, payment.payment_id
     if waiting:
         raise Refused(
@@ -95,10 +95,16 @@ def refuse_unpayable(order: Order, now: int) -> None:
         raise Refused(Reason.ORDER_CLOSING, "The order is being closed.", order_id=order_id)
 
 
-def _is_same_choice(payment: Payment, fact: PaymentAsked, now: int) -> bool:
+def _is_same_choice(order: Order, payment: Payment, fact: PaymentAsked, now: int) -> bool:
+    """The same way at the same price: what an offer took off before is not what the payer is asked for now."""
     same = (payment.channel, payment.method, payment.target) == (fact.channel, fact.method, fact.target)
     is_valid = payment.plan_expires_at is None or payment.plan_expires_at > now
-    return same and is_valid and not payment.is_switching and now < payment.expires_at
+    is_usable = is_valid and not payment.is_switching and now < payment.expires_at
+    return same and is_usable and payment.amount_minor == _amount_after(order, fact)
+
+
+def _amount_after(order: Order, fact: PaymentAsked) -> int:
+    return order.amount_minor - sum(given.amount_minor for given in fact.offers)
 
 
 def _new_payment(order: Order, fact: PaymentAsked, now: int) -> Payment:
@@ -109,7 +115,7 @@ def _new_payment(order: Order, fact: PaymentAsked, now: int) -> Payment:
         account_id=fact.account_id,
         environment=fact.environment,
         merchant=fact.merchant,
-        amount_minor=order.amount_minor if fact.amount_minor is None else fact.amount_minor,
+        amount_minor=_amount_after(order, fact),
         currency=order.currency,
         terms=fact.terms,
         created_at=now,
@@ -121,6 +127,7 @@ def _new_payment(order: Order, fact: PaymentAsked, now: int) -> Payment:
         product_id=fact.product_id,
         quantity=fact.quantity,
         token=fact.token,
+        offers=fact.offers,
     )
     if fact.prepared is not None:
         return _schedule(order, _readied(replace(payment, sends=1), fact.prepared), now)

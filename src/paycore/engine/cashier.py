@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from paycore.channel import ChannelKind, Method, Price, Text
+from paycore.core.offers import Deals
 from paycore.core.order import LineItem, Order
 from paycore.core.paying import refuse_unpayable
 from paycore.core.refusals import Reason, Refused
 from paycore.core.terms import SECOND
 from paycore.engine.accounts import OpenAccount
 from paycore.engine.host import Host
+from paycore.engine.offers import Offers, Quote
 
 Client = Mapping[str, Any]
 """The ClientContext as plain data: face, os, installed_apps, client_ip, locale, ..."""
@@ -65,11 +67,11 @@ class Option:
     scene: str
     step_kinds: tuple[str, ...]
     required_inputs: tuple[str, ...]
-    amount_minor: int
-    currency: str
+    quote: Quote
     reason: Unusable | None = None
     is_degraded: bool = False
     is_recommended: bool = False
+    is_last_used: bool = False
 
     @property
     def is_available(self) -> bool:
@@ -84,6 +86,8 @@ def options(
     *,
     unusable_at: Iterable[str] = (),
     host: Host,
+    offers: Offers,
+    deals: Deals,
     now: int,
 ) -> list[Option]:
     """Every method of every channel that the app has an account at; those that can be chosen come first.
@@ -93,13 +97,21 @@ def options(
     by_channel: dict[str, list[OpenAccount]] = {channel: [] for channel in unusable_at}
     for account in accounts:
         by_channel.setdefault(account.kind.name, []).append(account)
+    case = _Case(order, client, host, offers, deals, now)
     found = [
-        _option(order, client, kind, method, best_account(by_channel[name]) if by_channel[name] else None, host, now)
+        case.option(kind, method, best_account(by_channel[name]) if by_channel[name] else None)
         for name, kind in sorted(host.kinds.items())
         if name in by_channel
         for method in kind.methods
     ]
-    found.sort(key=lambda option: (not option.is_available, option.is_degraded, not _fits_exactly(option, client)))
+    found.sort(
+        key=lambda option: (
+            not option.is_available,
+            option.is_degraded,
+            not _fits_exactly(option, client),
+            not option.is_last_used,
+        )
+    )
     return [replace(option, is_recommended=at == 0 and option.is_available) for at, option in enumerate(found)]
 
 
@@ -108,29 +120,40 @@ def best_account(accounts: list[OpenAccount]) -> OpenAccount:
     return next((account for account in accounts if account.takes_payments), accounts[0])
 
 
-def _option(
-    order: Order, client: Client, kind: ChannelKind, method: Method, account: OpenAccount | None, host: Host, now: int
-) -> Option:
-    reason = (
-        _why_not_payable(order, now)
-        or why_not(order, client, method, now)
-        or why_not_account(account, host, now)
-        or _why_not_installed(client, method)
-        or _why_no_time(order, method, now)
-    )
-    return Option(
-        channel=kind.name,
-        method=method.name,
-        account_id=account.account_id if account is not None and account.takes_payments else "",
-        title=method.title,
-        scene=method.scene,
-        step_kinds=method.step_kinds,
-        required_inputs=tuple(one.name for one in method.inputs),
-        amount_minor=order.amount_minor,
-        currency=order.currency,
-        reason=reason,
-        is_degraded=reason is None and host.is_shaky(kind.name),
-    )
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One order before one client: what every method is looked at with."""
+
+    order: Order
+    client: Client
+    host: Host
+    offers: Offers
+    deals: Deals
+    now: int
+
+    def option(self, kind: ChannelKind, method: Method, account: OpenAccount | None) -> Option:
+        order, now = self.order, self.now
+        quote = self.offers.quote(order, kind.name, method.name, self.offers.given(order, kind, method, self.deals))
+        reason = (
+            _why_not_payable(order, now)
+            or why_not(order, self.client, method, quote.amount_minor)
+            or why_not_account(account, self.host, now)
+            or _why_not_installed(self.client, method)
+            or _why_no_time(order, method, now)
+        )
+        return Option(
+            channel=kind.name,
+            method=method.name,
+            account_id=account.account_id if account is not None and account.takes_payments else "",
+            title=method.title,
+            scene=method.scene,
+            step_kinds=method.step_kinds,
+            required_inputs=tuple(one.name for one in method.inputs),
+            quote=quote,
+            reason=reason,
+            is_degraded=reason is None and self.host.is_shaky(kind.name),
+            is_last_used=self.deals.payer.last_used == (kind.name, method.name),
+        )
 
 
 def _fits_exactly(option: Option, client: Client) -> bool:
@@ -155,15 +178,15 @@ _SCENES_FIRST: dict[str, tuple[str, ...]] = {
 # ---------------------------------------------------------------------------------------------- why not
 
 
-def why_not(order: Order, client: Client, method: Method, now: int) -> Unusable | None:
-    """Why this order and client cannot use the method, apart from time, account and what is installed; None if they can."""
+def why_not(order: Order, client: Client, method: Method, amount_minor: int) -> Unusable | None:
+    """Why this order and client cannot pay so much by the method, apart from time, account and what is installed; None if they can."""
     limit = method.limits.get(order.currency)
     face = face_of(client)
     if limit is None:
         return unusable("CURRENCY_NOT_TAKEN")
-    if order.amount_minor < limit.least_minor:
+    if amount_minor < limit.least_minor:
         return unusable("AMOUNT_TOO_SMALL")
-    if order.amount_minor > limit.most_minor:
+    if amount_minor > limit.most_minor:
         return unusable("AMOUNT_TOO_LARGE")
     if face and method.faces and face not in method.faces:
         return unusable("FACE_NOT_SUITED")
@@ -226,6 +249,8 @@ class Choice:
     account_id: str = ""
     inputs: Mapping[str, str] | None = None
     client: Client | None = None
+    quote_token: str = ""
+    """What the payer was shown; empty to pay whatever the price is."""
 
 
 def target_for(method: Method, choice: Choice) -> str:

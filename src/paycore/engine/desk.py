@@ -17,6 +17,7 @@ from paycore.engine.converse import Room
 from paycore.engine.host import Host
 from paycore.engine.ids import Ids
 from paycore.engine.memory import Memory
+from paycore.engine.offers import Offers
 from paycore.engine.reader import Reader
 from paycore.engine.tell import Teller, Telling, Told, conflict
 from paycore.engine.verbs import Verbs
@@ -59,6 +60,7 @@ class Desk:
     room: Room
     asker: Asker
     verbs: Verbs
+    offers: Offers
     _at_work: set[asyncio.Task[Any]] = field(default_factory=set)
 
     # ------------------------------------------------------------------------------------ orders

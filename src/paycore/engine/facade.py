@@ -29,6 +29,7 @@ from paycore.engine.ids import Ids
 from paycore.engine.keyring import Keyring
 from paycore.engine.memory import Memory
 from paycore.engine.notices import Notices
+from paycore.engine.offers import Offers
 from paycore.engine.orders import OrderDraft, Orders, Remedied
 from paycore.engine.paying import Paying
 from paycore.engine.reader import Reader
@@ -104,6 +105,7 @@ class Engine:
             room=room,
             asker=asker,
             verbs=self.verbs,
+            offers=Offers(self.memory, keyring, host, clock),
         )
         self.sessions = Sessions(desk, Tokens(keyring))
         self.sealing = Sealing(keyring, host, clock, ids)
@@ -354,7 +356,16 @@ class Engine:
         """Every method of every channel that the app has an account at, those that this client can choose first."""
         accounts = await self.accounts.for_app(order.app_id)
         there = {account.channel for account in await self.accounts.rows_of(order.app_id)}
-        return options(order, client, accounts, unusable_at=there, host=self.host, now=self.clock.now())
+        return options(
+            order,
+            client,
+            accounts,
+            unusable_at=there,
+            host=self.host,
+            offers=self._desk.offers,
+            deals=await self._desk.offers.deals(order, to_show=True),
+            now=self.clock.now(),
+        )
 
     async def create_session(
         self,

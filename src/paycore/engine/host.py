@@ -7,10 +7,13 @@ about, and the first answer ends the quarantine.
 
 import logging
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from importlib import metadata
+from itertools import islice
+from typing import Any
 
 import pluggy
 
@@ -23,10 +26,13 @@ from paycore.channel import (
     ChannelVerb,
     Method,
     NoticeCase,
+    Offer,
+    OfferAsk,
     Simulator,
 )
 from paycore.channel import spec as channel_spec
 from paycore.core.money import CURRENCY_EXPONENTS
+from paycore.core.offers import problem_with
 from paycore.core.terms import SECOND
 from paycore.engine.soundness import Unsound, check_reply
 from paycore.engine.workshop import Stuck, ThreadWorkshop, Workshop, within
@@ -38,6 +44,10 @@ CRASHES = 5
 """How many crashes in a row put a kind into quarantine."""
 LOAD_SECONDS = 20.0
 """How long a plugin may take to be imported and to describe itself."""
+OFFER_SECONDS = 0.5
+"""How long a plugin may take to name its offers."""
+MOST_OFFERS = 100
+"""How many offers a plugin may name for one order."""
 QUARANTINE = 60 * SECOND
 """How long it then takes no new payments."""
 LEAST_REFRESH_SECONDS = 60
@@ -72,6 +82,18 @@ class BadKind(Exception):
     """A plugin's description of its channel contradicts the channel API."""
 
 
+class BadOffer(Exception):
+    """What a plugin named is no offer that anybody could be given."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plugin:
+    """What a plugin gives: channels, and perhaps offers."""
+
+    kinds: list[ChannelKind]
+    offers: Callable[[OfferAsk], list[Iterable[Offer]]] | None
+
+
 @dataclass(slots=True)
 class _Conduct:
     """How a kind has behaved of late."""
@@ -93,6 +115,7 @@ class Host:
     ) -> None:
         self.kinds: dict[str, ChannelKind] = {}
         self.reports: list[PluginReport] = list(reports)
+        self._offerers: dict[str, Callable[[OfferAsk], list[Iterable[Offer]]]] = {}
         self._conduct: dict[str, _Conduct] = {}
         self._shared_workshop = workshop
         self._workshops: dict[str, Workshop] = {}
@@ -125,7 +148,8 @@ class Host:
 
     def _load(self, point: metadata.EntryPoint) -> PluginReport:
         try:
-            kinds = within(LOAD_SECONDS, lambda: _describe(point))
+            plugin = within(LOAD_SECONDS, lambda: _describe(point))
+            kinds = plugin.kinds
             fresh = [kind for kind in kinds if self._take(kind, kinds)]
         except BadKind as error:
             problem = str(error)
@@ -137,6 +161,9 @@ class Host:
         else:
             for kind in fresh:
                 self._adopt(kind)
+            if plugin.offers is not None:
+                self._offerers[point.name] = plugin.offers
+                self._workshops[_offerer(point.name)] = self._shared_workshop or ThreadWorkshop(_offerer(point.name))
             return replace(_report(point, PluginState.LOADED), channels=tuple(kind.name for kind in kinds))
         log.warning("plugin %s is skipped: %s", point.name, problem)
         return replace(_report(point, PluginState.BROKEN), problem=problem)
@@ -181,6 +208,24 @@ class Host:
                 log.warning("the simulator of channel %s cannot be made: %s", name, type(error).__name__)
         return made
 
+    async def offers(self, ask: OfferAsk) -> list[Offer]:
+        """The offers that plugins name for this order, each under its plugin's name. A plugin that fails names none."""
+        named: list[Offer] = []
+        for plugin, hook in self._offerers.items():
+            who = _offerer(plugin)
+            if self.is_quarantined(who, ask.now):
+                continue
+            try:
+                found = await self._workshops[who].run(partial(_named, hook, ask), seconds=OFFER_SECONDS)
+            except Exception as error:  # noqa: BLE001 - whatever a plugin does, the order can be paid
+                self.crashed(
+                    who, "paycore_offers", str(error) if isinstance(error, BadOffer) else type(error).__name__, ask.now
+                )
+                continue
+            self.behaved(who)
+            named += [replace(offer, offer_id=f"{plugin}.{offer.offer_id}") for offer in found]
+        return named
+
     # ------------------------------------------------------------------------------------ conduct
 
     def crashed(self, channel: str, verb: str, problem: str, now: int, *, counts: bool = True) -> None:
@@ -219,8 +264,27 @@ class Host:
         return "" if conduct is None else conduct.last_problem
 
 
-def _describe(point: metadata.EntryPoint) -> list[ChannelKind]:
-    """The kinds of one plugin. It is registered alone, so that nothing it does touches another."""
+def _offerer(plugin: str) -> str:
+    """The name under which a plugin's offers run and are held to account; no channel can have it."""
+    return f"{plugin} (offers)"
+
+
+def _named(hook: Callable[[OfferAsk], list[Iterable[Offer]]], ask: OfferAsk) -> list[Offer]:
+    """The offers that a plugin names. Raises BadOffer."""
+    found: list[Any] = [offer for answer in hook(ask) for offer in islice(answer, MOST_OFFERS + 1)]
+    if len(found) > MOST_OFFERS:
+        raise BadOffer(f"it names more than {MOST_OFFERS} offers")
+    for offer in found:
+        problem = problem_with(offer) if isinstance(offer, Offer) else "It is no Offer."
+        if problem:
+            raise BadOffer(problem)
+    if len({offer.offer_id for offer in found}) < len(found):
+        raise BadOffer("two offers have one id")
+    return found
+
+
+def _describe(point: metadata.EntryPoint) -> _Plugin:
+    """What one plugin gives. It is registered alone, so that nothing it does touches another."""
     manager = pluggy.PluginManager(channel_spec.PROJECT)
     manager.add_hookspecs(channel_spec)
     manager.register(point.load(), point.name)
@@ -229,9 +293,11 @@ def _describe(point: metadata.EntryPoint) -> list[ChannelKind]:
     except pluggy.PluginValidationError:
         raise BadKind("It implements a hook that paycore does not have.") from None
     answers = manager.hook.paycore_channels()
-    if not answers:
-        raise BadKind("It has no hook paycore_channels.")
-    return [kind for answer in answers for kind in answer]
+    makes_offers = bool(manager.hook.paycore_offers.get_hookimpls())
+    if not answers and not makes_offers:
+        raise BadKind("It has neither the hook paycore_channels nor paycore_offers.")
+    kinds = [kind for answer in answers for kind in answer]
+    return _Plugin(kinds, (lambda ask: manager.hook.paycore_offers(ask=ask)) if makes_offers else None)
 
 
 def _report(point: metadata.EntryPoint, state: PluginState) -> PluginReport:

@@ -25,6 +25,7 @@ class OrderDraft:
     currency: str
     details: Details
     merchant_order_no: str = ""
+    merchant_payer_no: str = ""
     expires_at: int | None = None
     surplus_policy: SurplusPolicy | None = None
 
@@ -116,6 +117,7 @@ def _order_asked(app: App, draft: OrderDraft, order_id: str, now: int) -> OrderA
         order_id=order_id,
         app_id=app.app_id,
         merchant_order_no=draft.merchant_order_no,
+        merchant_payer_no=draft.merchant_payer_no,
         amount_minor=draft.amount_minor,
         currency=draft.currency,
         details=draft.details,

@@ -12,7 +12,7 @@ from paycore.core.decide import decide
 from paycore.core.facts import PaymentAsked, SwitchAsked
 from paycore.core.findings import PaymentFinding, Ready
 from paycore.core.ids import Prefix
-from paycore.core.order import Order, Payment, Verb
+from paycore.core.order import Given, Order, Payment, Verb
 from paycore.core.paying import refuse_unpayable
 from paycore.core.refusals import Reason, Refused
 from paycore.core.terms import SECOND
@@ -31,6 +31,7 @@ from paycore.engine.cashier import (
 )
 from paycore.engine.converse import Talk
 from paycore.engine.desk import CONVERSE, LEASE, LEAST, CallerRequest, Desk
+from paycore.engine.offers import QuoteChanged
 from paycore.engine.tell import Told, expect_etag
 from paycore.engine.verbs import SLACK, Lease
 
@@ -47,6 +48,7 @@ class Chosen:
     account: OpenAccount
     target: str
     inputs: dict[str, str]
+    offers: tuple[Given, ...] = ()
 
 
 class Paying:
@@ -70,6 +72,9 @@ class Paying:
             try:
                 return await self._attempt(app_id, order_id, choice, request, etag, deadline_at)
             except Refused as refused:
+                if refused.reason is Reason.QUOTE_CHANGED and not isinstance(refused, QuoteChanged):
+                    self._desk.offers.forget(app_id)  # somebody else got the last of it: reckon again
+                    continue
                 if refused.reason is not Reason.PAYMENT_IN_PROGRESS:
                     return await self._desk.refused_or_replayed(refused, request)
                 replay = await self._desk.replayed(request) if request else None
@@ -160,6 +165,7 @@ class Paying:
             product_id=item.product_id if item else "",
             quantity=item.quantity if item else 1,
             token=token_of(payment_id) if method.price is Price.STORE else "",
+            offers=chosen.offers,
             leased_until=leased_until,
         )
 
@@ -177,13 +183,18 @@ class Paying:
         now = self._desk.clock.now()
         refuse_unpayable(order, now)
         account = await self._account(order.app_id, kind, choice.account_id)
-        reason = why_not(order, choice.client or {}, method, now)
+        offers = self._desk.offers
+        given = offers.given(order, kind, method, await offers.deals(order))
+        amount_minor = order.amount_minor - sum(one.amount_minor for one in given)
+        reason = why_not(order, choice.client or {}, method, amount_minor)
         if isinstance(account, Unusable):
             raise _unavailable(kind, method, reason or account)
         reason = reason or why_not_account(account, self._desk.host, now)
         if reason is not None:
             raise _unavailable(kind, method, reason)
-        return Chosen(kind, method, account, target_for(method, choice), inputs_for(method, choice.inputs or {}))
+        target, inputs = target_for(method, choice), inputs_for(method, choice.inputs or {})
+        offers.expect(choice.quote_token, order, kind.name, method.name, given)
+        return Chosen(kind, method, account, target, inputs, given)
 
     async def _account(self, app_id: str, kind: ChannelKind, account_id: str) -> OpenAccount | Unusable:
         """The account to pay to, the named one or the best; or why there is none. Raises ACCOUNT_NOT_FOUND."""

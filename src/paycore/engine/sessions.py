@@ -1,9 +1,6 @@
 """Cashier sessions: one client in front of one order, for a while, by a token that nothing in the database gives away."""
 
-import base64
-import hashlib
-import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from paycore.core.ids import Prefix
@@ -13,6 +10,7 @@ from paycore.core.refusals import Reason, Refused
 from paycore.core.terms import MINUTE, SECOND
 from paycore.engine.desk import CallerRequest, Desk
 from paycore.engine.keyring import Keyring
+from paycore.engine.seals import Seals
 from paycore.engine.tell import conflict
 from paycore.store import Session, StoredRequest, Unit
 
@@ -27,39 +25,26 @@ class Tokens:
     """Session tokens: the session's id and an HMAC over it, in letters that survive a URL. The same session, the same token."""
 
     def __init__(self, keyring: Keyring) -> None:
-        self._keys = keyring.derive_all(_PURPOSE)
-        self._code_keys = keyring.derive_all(_CODE_PURPOSE)
+        self._tokens = Seals(keyring, _PURPOSE)
+        self._codes = Seals(keyring, _CODE_PURPOSE)
 
     def token(self, session_id: str) -> str:
         """The secret that opens this session."""
-        return session_id + _seal(self._keys[0], session_id)
+        return session_id + self._tokens.of(session_id)
 
     def session_id(self, token: str) -> str | None:
         """The session that a token names, if the token is ours. Takes the same time for every wrong one."""
         session_id = token[:_ID_LENGTH]
-        return session_id if _is_sealed(self._keys, session_id, token[_ID_LENGTH:]) else None
+        return session_id if self._tokens.hold(session_id, token[_ID_LENGTH:]) else None
 
     def page_code(self, session_id: str, nonce: str) -> str:
         """A secret that opens this session's page once. It stands in a URL, where the token itself must not."""
-        return nonce + _seal(self._code_keys[0], session_id + nonce)
+        return nonce + self._codes.of(session_id + nonce)
 
     def nonce(self, session_id: str, code: str) -> str | None:
         """What makes a code of this session's page unlike all others, if the code is ours."""
         nonce = code[:_NONCE_LENGTH]
-        return nonce if _is_sealed(self._code_keys, session_id + nonce, code[_NONCE_LENGTH:]) else None
-
-
-def _seal(key: bytes, text: str) -> str:
-    digest = hmac.new(key, text.encode("utf-8", "replace"), hashlib.sha256).digest()
-    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
-
-
-def _is_sealed(keys: Iterable[bytes], text: str, seal: str) -> bool:
-    given = seal.encode("utf-8", "replace")
-    is_ours = False
-    for key in keys:
-        is_ours |= hmac.compare_digest(_seal(key, text).encode(), given)
-    return is_ours
+        return nonce if self._codes.hold(session_id + nonce, code[_NONCE_LENGTH:]) else None
 
 
 class Sessions:

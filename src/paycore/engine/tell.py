@@ -13,9 +13,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import assert_never
 
-from paycore.core.decide import Decision, decide
+from paycore.core.decide import Claim, Decision, ReferenceClaim, decide
 from paycore.core.facts import Fact, OrderAsked, RefundAsked
+from paycore.core.offers import OfferClaim
 from paycore.core.order import Order, Refund
 from paycore.core.refusals import Reason, Refused
 from paycore.engine.clock import Clock
@@ -356,8 +358,8 @@ class _Scribe:
                 return self._transact([telling])
             except Conflict:
                 continue
-            except LostClaim:
-                return _Written([Refused(Reason.EVIDENCE_USED, "A reference belongs to another payment.")])
+            except LostClaim as lost:
+                return _Written([_refused_claim(lost.claim)])
             except StoreUnavailable:
                 raise
             except Exception as error:
@@ -533,14 +535,27 @@ class _Batch:
         return told
 
 
+def _refused_claim(claim: Claim) -> Refused:
+    """Why a fact is refused whose claim was lost."""
+    match claim:
+        case ReferenceClaim():
+            return Refused(Reason.EVIDENCE_USED, "A reference belongs to another payment.")
+        case OfferClaim():
+            return Refused(Reason.QUOTE_CHANGED, "An offer is no longer to be had.", offer_id=claim.given.offer_id)
+        case _:
+            assert_never(claim)
+
+
 # ---------------------------------------------------------------------------------------------- sameness
 
 
 def _differing_order(order: Order, fact: OrderAsked) -> list[str]:
-    if (order.amount_minor, order.currency) == (fact.amount_minor, fact.currency) and order.details == fact.details:
+    same_debt = (order.amount_minor, order.currency) == (fact.amount_minor, fact.currency)
+    if same_debt and order.merchant_payer_no == fact.merchant_payer_no and order.details == fact.details:
         return []
     old, new = order.details, fact.details
     pairs = (
+        ("merchant_payer_no", order.merchant_payer_no, fact.merchant_payer_no),
         ("amount", (order.amount_minor, order.currency), (fact.amount_minor, fact.currency)),
         ("subject", old.subject, new.subject),
         ("description", old.description, new.description),

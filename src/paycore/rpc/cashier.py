@@ -63,7 +63,7 @@ class CashierService:
         told = await call.engine.pay(
             call.app_id,
             session.order_id,
-            choice(request, client),
+            choice(request, client, quote_token=request.quote_token),
             asked(call, request),
             etag="",
             deadline_at=call.deadline_at,

@@ -11,6 +11,8 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
 from paycore.core.refusals import Reason, Refused
+from paycore.engine.offers import QuoteChanged
+from paycore.rpc.quotes import quote_message
 
 DOMAIN: Final = "paycore"
 MOST_VIOLATIONS: Final = 20
@@ -30,7 +32,7 @@ _CODES: Final[dict[StatusCode, str]] = {
     StatusCode.FAILED_PRECONDITION: """
         ORDER_ALREADY_PAID ORDER_CLOSED ORDER_CLOSING ORDER_EXPIRED ORDER_NOT_PAID ORDER_NOT_PAYABLE PAYMENT_IN_PROGRESS
         REFUND_EXCEEDS_BALANCE REFUND_UNSUPPORTED REFUND_WINDOW_CLOSED REFUND_COUNT_LIMIT REFUND_NOT_RETRYABLE ANOMALY_RESOLVED
-        REMEDY_UNSUPPORTED METHOD_UNAVAILABLE BRIDGE_UNSUPPORTED CURRENCY_NOT_ENABLED EVIDENCE_MISMATCH
+        REMEDY_UNSUPPORTED METHOD_UNAVAILABLE QUOTE_CHANGED BRIDGE_UNSUPPORTED CURRENCY_NOT_ENABLED EVIDENCE_MISMATCH
     """,
     StatusCode.ALREADY_EXISTS: "ORDER_NO_CONFLICT REFUND_NO_CONFLICT IDEMPOTENCY_CONFLICT EVIDENCE_USED",
     StatusCode.ABORTED: "ETAG_MISMATCH CONFLICT_RETRY",
@@ -105,6 +107,8 @@ def status_of(refused: Refused) -> Status:
     seconds = refused.retry_after_seconds or RETRY_SECONDS.get(refused.reason)
     if seconds is not None:
         details.append(error_details_pb2.RetryInfo(retry_delay=_duration(seconds)))
+    if isinstance(refused, QuoteChanged):
+        details.append(quote_message(refused.quote))
     violations = _violations(refused)
     while True:
         wrong = [error_details_pb2.BadRequest(field_violations=violations)] if violations else []

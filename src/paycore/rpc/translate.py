@@ -39,6 +39,7 @@ from paycore.engine.explain import Line
 from paycore.engine.orders import OrderDraft
 from paycore.engine.refunding import RefundDraft
 from paycore.rpc.pipeline import Call
+from paycore.rpc.quotes import applied
 from paycore.store import RequestKey, Session
 from paycore.v1 import (
     anomaly_pb2,
@@ -152,6 +153,7 @@ def order_message(order: Order, *, with_rows: bool = True) -> order_pb2.Order:
         expire_time=instant(order.expires_at),
         pay_time=maybe_instant(order.paid_at),
         close_time=maybe_instant(order.closed_at),
+        merchant_payer_no=order.merchant_payer_no,
     )
     if effective is not None:
         message.captured_minor = effective.captured_minor
@@ -207,6 +209,7 @@ def payment_message(order: Order, payment: Payment) -> payment_pb2.Payment:
         update_time=instant(payment.updated_at),
         expire_time=instant(payment.expires_at),
         pay_time=maybe_instant(payment.paid_at),
+        offers=applied(payment.offers, payment.currency),
     )
 
 
@@ -404,10 +407,13 @@ def _option(option: Option) -> cashier_pb2.CashierOption:
         display_name_en=option.title.en,
         availability=_availability(option),
         reason=_why_not(option.reason) if option.reason else None,
-        amount=money(option.amount_minor, option.currency),
+        amount=money(option.quote.amount_minor, option.quote.currency),
         scene=option.scene,
         required_inputs=option.required_inputs,
         is_recommended=option.is_recommended,
+        is_last_used=option.is_last_used,
+        offers=applied(option.quote.offers, option.quote.currency),
+        quote_token=option.quote.token if option.is_available else "",
     )
 
 
@@ -577,6 +583,7 @@ def order_draft(request: order_pb2.CreateOrderRequest) -> OrderDraft:
         currency=request.amount.currency_code,
         details=details,
         merchant_order_no=request.merchant_order_no,
+        merchant_payer_no=request.merchant_payer_no,
         expires_at=maybe_micros(request, "expire_time"),
         surplus_policy=word(SURPLUS_POLICIES, request.surplus_policy),
     )
@@ -596,6 +603,7 @@ def choice(
     request: order_pb2.PayOrderRequest | cashier_pb2.SubmitPaymentRequest,
     client: Mapping[str, Any],
     account_id: str = "",
+    quote_token: str = "",
 ) -> Choice:
     """The way to pay that was chosen, for this client."""
     return Choice(
@@ -604,4 +612,5 @@ def choice(
         account_id=account_id,
         inputs=dict(request.inputs),
         client=client,
+        quote_token=quote_token,
     )

@@ -30,10 +30,11 @@ from paycore.store.records import (
     ReferenceKey,
     RequestKey,
     Session,
+    StoredOffer,
     StoredRequest,
 )
 from paycore.store.store import Store
-from paycore.store.tables import AccountState, AppState, KeyState, VersionState
+from paycore.store.tables import AccountState, AppState, KeyState, OfferState, VersionState
 from paycore.store.unit import Unit
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "ListedAnomaly",
     "ListedRefund",
     "LostClaim",
+    "OfferState",
     "PageKey",
     "ReferenceKey",
     "RequestKey",
@@ -64,6 +66,7 @@ __all__ = [
     "StoreBroken",
     "StoreError",
     "StoreUnavailable",
+    "StoredOffer",
     "StoredRequest",
     "Unit",
     "VersionState",

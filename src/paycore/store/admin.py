@@ -3,8 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Select, Table, func, insert, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Select, func, insert, or_, select
 
 from paycore.core.order import SurplusPolicy
 from paycore.store.records import (
@@ -266,18 +265,6 @@ class Admin(Work):
         return [
             AuditLine(row.at, row.who, row.what, row.subject, row.app_id, row.detail) for row in self._ask(statement)
         ]
-
-    def _put(self, target: Table, values: dict[str, Any]) -> None:
-        """Insert a row, or change the one with its key; when it was made stays."""
-        kind: Any = sqlite if self.dialect == "sqlite" else postgresql
-        keys = [column.name for column in target.primary_key]
-        changed = {name: value for name, value in values.items() if name not in keys and name != "created_at"}
-        self._do(kind.insert(target).values(values).on_conflict_do_update(index_elements=keys, set_=changed))
-
-    def _add(self, target: Table, values: dict[str, Any]) -> bool:
-        """Insert a row; False when there is one with its key already."""
-        kind: Any = sqlite if self.dialect == "sqlite" else postgresql
-        return self._do(kind.insert(target).values(values).on_conflict_do_nothing()) == 1
 
 
 # ---------------------------------------------------------------------------------------------- rows

@@ -46,10 +46,10 @@ class Conflict(StoreError):
 
 
 class LostClaim(StoreError):
-    """A reference belongs to another payment already."""
+    """What was claimed is not to be had: a reference belongs to another payment, too little is left of an offer."""
 
     def __init__(self, claim: Claim) -> None:
-        super().__init__("A reference belongs to another payment.", claim.kind)
+        super().__init__("What was claimed is not to be had.", claim.kind)
         self.claim = claim
 
 

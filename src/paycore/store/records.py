@@ -6,8 +6,9 @@ from typing import Any, Literal, NamedTuple
 
 from paycore.core.decide import Claim
 from paycore.core.events import Event
+from paycore.core.offers import Offer
 from paycore.core.order import Anomaly, Order, Refund, SurplusPolicy, Verb
-from paycore.store.tables import AccountState, AppState, KeyState, VersionState
+from paycore.store.tables import AccountState, AppState, KeyState, OfferState, VersionState
 
 Subject = Literal["orders", "payments", "refunds"]
 """The tables whose rows carry tasks."""
@@ -223,6 +224,16 @@ class Session:
     created_at: int
     client: Mapping[str, Any] = field(default_factory=dict)
     revoked_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOffer:
+    """An offer of an app's."""
+
+    offer: Offer
+    app_id: str
+    created_at: int
+    state: OfferState = OfferState.ACTIVE
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ and are what an update writes. A row is a plain tuple in the order of its table'
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +19,7 @@ from paycore.core.order import (
     AnomalyState,
     CloseReason,
     Details,
+    Given,
     LineItem,
     Order,
     OrderState,
@@ -77,6 +79,7 @@ def order_fixed(order: Order) -> Values:
         order.order_id,
         order.app_id,
         order.merchant_order_no,
+        order.merchant_payer_no,
         order.origin.value,
         order.amount_minor,
         order.currency,
@@ -112,6 +115,7 @@ def order_of(
         order_id,
         app_id,
         merchant_order_no,
+        merchant_payer_no,
         origin,
         amount_minor,
         currency,
@@ -143,6 +147,7 @@ def order_of(
         updated_at=updated_at,
         expires_at=expires_at,
         merchant_order_no=merchant_order_no,
+        merchant_payer_no=merchant_payer_no,
         origin=Origin(origin),
         state=OrderState(state),
         close_reason=None if close_reason is None else CloseReason(close_reason),
@@ -209,6 +214,7 @@ def payment_fixed(order: Order, payment: Payment, number: int) -> Values:
         payment.product_id,
         payment.quantity,
         payment.token,
+        _pack_given(payment.offers),
     )
 
 
@@ -261,6 +267,7 @@ def payment_of(row: Values) -> Payment:
         product_id,
         quantity,
         token,
+        offers,
         state,
         is_effective,
         is_superseded,
@@ -306,6 +313,7 @@ def payment_of(row: Values) -> Payment:
         product_id=product_id,
         quantity=quantity,
         token=token,
+        offers=_unpack_given(offers),
         state=PaymentState(state),
         is_effective=bool(is_effective),
         is_superseded=bool(is_superseded),
@@ -327,6 +335,14 @@ def payment_of(row: Values) -> Payment:
         task=_task(verb, due_at, tries, leased_until),
         fence=fence,
     )
+
+
+def _pack_given(offers: tuple[Given, ...]) -> str:
+    return pack([asdict(given) for given in offers]) if offers else "[]"
+
+
+def _unpack_given(text: str) -> tuple[Given, ...]:
+    return () if text == "[]" else tuple(Given(**given) for given in unpack(text))
 
 
 @lru_cache(maxsize=256)

@@ -22,6 +22,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    TextClause,
     UniqueConstraint,
     text,
 )
@@ -73,9 +74,9 @@ def table(row: type[SQLModel]) -> Table:
 # ---------------------------------------------------------------------------------------------- kinds of columns
 
 
-def key(*, primary: bool = False) -> Any:
-    """A text that is compared: an id, a number of somebody's, a state."""
-    return Field(sa_column=Column(KEY, primary_key=primary, nullable=False))
+def key(before: str | None = None, *, primary: bool = False) -> Any:
+    """A text that is compared: an id, a number of somebody's, a state. `before` is what older rows have, as with `words`."""
+    return Field(sa_column=Column(KEY, primary_key=primary, nullable=False, server_default=_older(before)))
 
 
 def maybe_key() -> Any:
@@ -84,7 +85,11 @@ def maybe_key() -> Any:
 
 def words(before: str | None = None) -> Any:
     """A text that is only kept. `before` is what rows have that were made before there was this column."""
-    return Field(sa_column=Column(TEXT, nullable=False, server_default=None if before is None else text(f"'{before}'")))
+    return Field(sa_column=Column(TEXT, nullable=False, server_default=_older(before)))
+
+
+def _older(before: str | None) -> TextClause | None:
+    return None if before is None else text(f"'{before}'")
 
 
 def maybe_words() -> Any:
@@ -187,12 +192,14 @@ class OrderTable(Base, table=True):
             unique=True,
         ),
         Index("ix_orders_listing", "app_id", "created_at", "order_id"),
+        some("payer", "orders", "app_id", "merchant_payer_no", "paid_at", where="merchant_payer_no <> ''"),
         some("task", "orders", "task_ready_at", where="task_ready_at IS NOT NULL"),
     )
 
     order_id: str = key(primary=True)
     app_id: str = key()
     merchant_order_no: str = key()
+    merchant_payer_no: str = key("")
     origin: str = key()
     amount_minor: int = whole()
     currency: str = key()
@@ -254,6 +261,7 @@ class PaymentTable(Base, table=True):
     product_id: str = key()
     quantity: int = whole()
     token: str = key()
+    offers: str = words("[]")
     state: str = key()
     is_effective: bool = flag()
     is_superseded: bool = flag()
@@ -640,6 +648,61 @@ class PageCodeTable(Base, table=True):
     nonce: str = key(primary=True)
     app_id: str = key()
     used_at: int = whole()
+
+
+class OfferState(StrEnum):
+    """Whether an offer is given."""
+
+    ACTIVE = "ACTIVE"
+    PAUSED = "PAUSED"
+
+
+class OfferTable(Base, table=True):
+    """An offer of an app. Its terms are JSON text; what payments hold of it is counted beside it."""
+
+    __tablename__ = "offers"
+    __table_args__ = strict(
+        one_of("state", OfferState),
+        belongs("app_id", "apps", "app_id"),
+        Index("ix_offers_app", "app_id", "created_at"),
+    )
+
+    offer_id: str = key(primary=True)
+    app_id: str = key()
+    state: str = key()
+    terms: str = words()
+    created_at: int = whole()
+
+
+class OfferCountTable(Base, table=True):
+    """What payments hold of an offer, whoever makes it. Late money may bring it over the offer's budget, so none is here."""
+
+    __tablename__ = "offer_counts"
+    __table_args__ = strict(*not_negative("taken_minor", "taken_count"))
+
+    app_id: str = key(primary=True)
+    offer_id: str = key(primary=True)
+    taken_minor: int = whole()
+    taken_count: int = whole()
+
+
+class OfferUseTable(Base, table=True):
+    """What one offer gave to one payment. `first_payer_no` names the payer while this is their one first-time offer."""
+
+    __tablename__ = "offer_uses"
+    __table_args__ = strict(
+        positive("amount_minor"),
+        belongs("payment_id", "payments", "payment_id"),
+        some("first", "offer_uses", "app_id", "first_payer_no", where="first_payer_no <> ''", unique=True),
+    )
+
+    payment_id: str = key(primary=True)
+    offer_id: str = key(primary=True)
+    app_id: str = key()
+    order_id: str = key()
+    first_payer_no: str = key()
+    amount_minor: int = whole()
+    is_held: bool = flag()
 
 
 class AuditTable(Base, table=True):

@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import itemgetter
 
-from paycore.core.decide import Claim, ReferenceClaim
+from paycore.core.decide import ReferenceClaim
+from paycore.core.offers import OfferClaim
 from paycore.core.order import Anomaly, AnomalyState, Order, Payment, Refund
 from paycore.store import sql
 from paycore.store.errors import STALE_GUARD, Conflict, LostClaim
+from paycore.store.offering import Offering
 from paycore.store.records import Change, ChannelRefundKey, Evidence, ReferenceKey, RequestKey, StoredRequest
 from paycore.store.rows import (
     Values,
@@ -39,7 +41,6 @@ from paycore.store.tables import (
     RequestTable,
     table,
 )
-from paycore.store.work import Work
 
 # ---------------------------------------------------------------------------------------------- statements
 
@@ -121,7 +122,7 @@ _NUMBERED = same(
 )
 
 
-class Telling(Work):
+class Telling(Offering):
     """Load, decide elsewhere, save."""
 
     # ------------------------------------------------------------------------------------------ whole orders
@@ -190,17 +191,21 @@ class Telling(Work):
         self._change_many(_NUMBERED, list(last.items()))
 
     def _claim(self, changes: Sequence[Change]) -> None:
-        claims = {_reference(claim): (claim, change) for change in changes for claim in change.claims}
-        asked = [(claim, _reference(claim)) for change in changes for claim in change.claims]
+        claims = [(claim, change.after.updated_at) for change in changes for claim in change.claims]
         if not claims:
             return
+        self._tie([(claim, at) for claim, at in claims if isinstance(claim, ReferenceClaim)])
+        self.claim_offers([claim for claim, _ in claims if isinstance(claim, OfferClaim)])
+
+    def _tie(self, claims: Sequence[tuple[ReferenceClaim, int]]) -> None:
+        """Tie references to their payments, each to one, ever."""
+        wanted = {_reference(claim): (claim, at) for claim, at in claims}
         self._change_many(
-            _NEW_REFERENCES,
-            [(*key, claim.payment_id, change.after.updated_at) for key, (claim, change) in sorted(claims.items())],
+            _NEW_REFERENCES, [(*key, claim.payment_id, at) for key, (claim, at) in sorted(wanted.items())]
         )
-        owners = self.find_references(list(claims))
-        for claim, key in asked:
-            if owners.get(key) != claim.payment_id:
+        owners = self.find_references(list(wanted))
+        for claim, _ in claims:
+            if owners.get(_reference(claim)) != claim.payment_id:
                 raise LostClaim(claim)
 
     # ------------------------------------------------------------------------------------------ the same again
@@ -363,6 +368,5 @@ def _moved(old: Payment | Refund | Anomaly, new: Payment | Refund | Anomaly, is_
     return old is not new and old != new
 
 
-def _reference(claim: Claim) -> ReferenceKey:
-    assert isinstance(claim, ReferenceClaim)
+def _reference(claim: ReferenceClaim) -> ReferenceKey:
     return ReferenceKey(claim.channel, claim.environment, claim.kind, claim.value)

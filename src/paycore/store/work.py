@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.sql import Executable
 
@@ -86,3 +87,15 @@ class Work:
             return int(self._connection.execute(statement, parameters).rowcount)
         except statement_errors() as error:
             raise translated(error) from None
+
+    def _put(self, target: Table, values: dict[str, Any]) -> None:
+        """Insert a row, or change the one with its key; when it was made stays."""
+        kind: Any = sqlite if self.dialect == "sqlite" else postgresql
+        keys = [column.name for column in target.primary_key]
+        changed = {name: value for name, value in values.items() if name not in keys and name != "created_at"}
+        self._do(kind.insert(target).values(values).on_conflict_do_update(index_elements=keys, set_=changed))
+
+    def _add(self, target: Table, values: dict[str, Any]) -> bool:
+        """Insert a row; False when there is one with its key already."""
+        kind: Any = sqlite if self.dialect == "sqlite" else postgresql
+        return self._do(kind.insert(target).values(values).on_conflict_do_nothing()) == 1

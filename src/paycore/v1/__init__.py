@@ -1,4 +1,4 @@
 """The stubs of protos/paycore/v1. Made by `make gen`; never edited."""
 
-PROTOS_SHA256 = "23f8ad6712b7dd17241fcbd87a93cc42c53e07eb27f40efd19b3825812e48113"
+PROTOS_SHA256 = "56ff89834ddf2e68944929f1bc9b4e838fe25e9abae3829a56e467974e487d79"
 """Of the protos that these stubs were made from; a test compares it with the texts."""

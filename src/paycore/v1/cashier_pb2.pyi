@@ -107,6 +107,9 @@ class CashierOption(_message.Message):
     SCENE_FIELD_NUMBER: _builtins.int
     REQUIRED_INPUTS_FIELD_NUMBER: _builtins.int
     IS_RECOMMENDED_FIELD_NUMBER: _builtins.int
+    OFFERS_FIELD_NUMBER: _builtins.int
+    QUOTE_TOKEN_FIELD_NUMBER: _builtins.int
+    IS_LAST_USED_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
     """The channel's name; hand it back in SubmitPayment."""
     method: _builtins.str
@@ -121,17 +124,25 @@ class CashierOption(_message.Message):
     """What happens on the device: app, qr, redirect, form, jsapi, mini_program, barcode or store."""
     is_recommended: _builtins.bool
     """Whether it is the one to offer first."""
+    quote_token: _builtins.str
+    """Seals the amount and the offers as they are shown; hand it back in SubmitPayment. Empty when it cannot be chosen."""
+    is_last_used: _builtins.bool
+    """Whether the payer paid an order of this app by it last. Known only for orders that name a merchant_payer_no."""
     @_builtins.property
     def reason(self) -> Global___UnavailableReason:
         """Why it cannot be chosen; absent when it can."""
 
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
-        """What the payer would pay by it."""
+        """What the payer would pay by it: the debt less what the offers take off."""
 
     @_builtins.property
     def required_inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What the payer or the client must hand in, by the names to use in `inputs`."""
+
+    @_builtins.property
+    def offers(self) -> _containers.RepeatedCompositeFieldContainer[_payment_pb2.AppliedOffer]:
+        """What is taken off the debt by this method, one by one; empty where nothing is."""
 
     def __init__(
         self,
@@ -146,14 +157,59 @@ class CashierOption(_message.Message):
         scene: _builtins.str = ...,
         required_inputs: _abc.Iterable[_builtins.str] | None = ...,
         is_recommended: _builtins.bool = ...,
+        offers: _abc.Iterable[_payment_pb2.AppliedOffer] | None = ...,
+        quote_token: _builtins.str = ...,
+        is_last_used: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "reason", b"reason"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "availability", b"availability", "channel", b"channel", "display_name_en", b"display_name_en", "display_name_zh", b"display_name_zh", "is_recommended", b"is_recommended", "method", b"method", "reason", b"reason", "required_inputs", b"required_inputs", "scene", b"scene"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "availability", b"availability", "channel", b"channel", "display_name_en", b"display_name_en", "display_name_zh", b"display_name_zh", "is_last_used", b"is_last_used", "is_recommended", b"is_recommended", "method", b"method", "offers", b"offers", "quote_token", b"quote_token", "reason", b"reason", "required_inputs", b"required_inputs", "scene", b"scene"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CashierOption: _TypeAlias = CashierOption  # noqa: Y015
+
+@_typing.final
+class Quote(_message.Message):
+    """What a payer would pay by one method. A detail of the error QUOTE_CHANGED: how it stands now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    OFFERS_FIELD_NUMBER: _builtins.int
+    QUOTE_TOKEN_FIELD_NUMBER: _builtins.int
+    channel: _builtins.str
+    """The channel's name."""
+    method: _builtins.str
+    """The method of that channel."""
+    quote_token: _builtins.str
+    """Seals all this; hand it back in SubmitPayment once the payer has seen it."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """What the payer would pay by it."""
+
+    @_builtins.property
+    def offers(self) -> _containers.RepeatedCompositeFieldContainer[_payment_pb2.AppliedOffer]:
+        """What is taken off the debt, one by one."""
+
+    def __init__(
+        self,
+        *,
+        channel: _builtins.str = ...,
+        method: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+        offers: _abc.Iterable[_payment_pb2.AppliedOffer] | None = ...,
+        quote_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "channel", b"channel", "method", b"method", "offers", b"offers", "quote_token", b"quote_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Quote: _TypeAlias = Quote  # noqa: Y015
 
 @_typing.final
 class UnavailableReason(_message.Message):
@@ -424,6 +480,7 @@ class SubmitPaymentRequest(_message.Message):
     CLIENT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     RETURNS_TO_PAGE_FIELD_NUMBER: _builtins.int
+    QUOTE_TOKEN_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """Our id of the session; one that is unknown, or not the token's, is SESSION_NOT_FOUND."""
     channel: _builtins.str
@@ -434,6 +491,10 @@ class SubmitPaymentRequest(_message.Message):
     """The idempotency key, 16 to 128 printable ASCII characters without spaces, else BAD_IDEMPOTENCY_KEY."""
     returns_to_page: _builtins.bool
     """Whether a channel's page brings the payer back to the session's own page, instead of to the order's return_url."""
+    quote_token: _builtins.str
+    """The quote_token of the chosen option as the payer saw it; another price now is QUOTE_CHANGED and nothing is begun. Empty to
+    pay whatever the price is now.
+    """
     @_builtins.property
     def inputs(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """What the option's required_inputs ask for. A missing one is PAYER_REQUIRED if it names the payer, else INPUT_REQUIRED."""
@@ -452,10 +513,11 @@ class SubmitPaymentRequest(_message.Message):
         client: _common_pb2.ClientContext | None = ...,
         request_id: _builtins.str = ...,
         returns_to_page: _builtins.bool = ...,
+        quote_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "client", b"client", "inputs", b"inputs", "method", b"method", "request_id", b"request_id", "returns_to_page", b"returns_to_page", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "client", b"client", "inputs", b"inputs", "method", b"method", "quote_token", b"quote_token", "request_id", b"request_id", "returns_to_page", b"returns_to_page", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -89,7 +89,8 @@ class CashierServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SubmitPayment(self, request, context):
-        """Begins a payment by the method that the payer chose, as PayOrder does, and is refused for the same reasons.
+        """Begins a payment by the method that the payer chose, as PayOrder does, and is refused for the same reasons. With a
+        quote_token also with QUOTE_CHANGED when what the payer saw is no longer the price; its details hold the new Quote.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

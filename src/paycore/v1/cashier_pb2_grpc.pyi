@@ -42,7 +42,9 @@ class CashierServiceStub:
     GetCashierSession: _grpc.UnaryUnaryMultiCallable[_cashier_pb2.GetCashierSessionRequest, _cashier_pb2.GetCashierSessionResponse]
     """Returns a session with its options as they are now, or SESSION_NOT_FOUND."""
     SubmitPayment: _grpc.UnaryUnaryMultiCallable[_cashier_pb2.SubmitPaymentRequest, _cashier_pb2.SubmitPaymentResponse]
-    """Begins a payment by the method that the payer chose, as PayOrder does, and is refused for the same reasons."""
+    """Begins a payment by the method that the payer chose, as PayOrder does, and is refused for the same reasons. With a
+    quote_token also with QUOTE_CHANGED when what the payer saw is no longer the price; its details hold the new Quote.
+    """
     ReportClientResult: _grpc.UnaryUnaryMultiCallable[_cashier_pb2.ReportClientResultRequest, _cashier_pb2.ReportClientResultResponse]
     """Takes what the SDK on the device answered. It is a hint: it only brings the next query forward and never changes a state."""
     ConfirmPayment: _grpc.UnaryUnaryMultiCallable[_cashier_pb2.ConfirmPaymentRequest, _cashier_pb2.ConfirmPaymentResponse]
@@ -67,7 +69,9 @@ class CashierServiceAsyncStub(CashierServiceStub):
     GetCashierSession: _aio.UnaryUnaryMultiCallable[_cashier_pb2.GetCashierSessionRequest, _cashier_pb2.GetCashierSessionResponse]  # type: ignore[assignment]
     """Returns a session with its options as they are now, or SESSION_NOT_FOUND."""
     SubmitPayment: _aio.UnaryUnaryMultiCallable[_cashier_pb2.SubmitPaymentRequest, _cashier_pb2.SubmitPaymentResponse]  # type: ignore[assignment]
-    """Begins a payment by the method that the payer chose, as PayOrder does, and is refused for the same reasons."""
+    """Begins a payment by the method that the payer chose, as PayOrder does, and is refused for the same reasons. With a
+    quote_token also with QUOTE_CHANGED when what the payer saw is no longer the price; its details hold the new Quote.
+    """
     ReportClientResult: _aio.UnaryUnaryMultiCallable[_cashier_pb2.ReportClientResultRequest, _cashier_pb2.ReportClientResultResponse]  # type: ignore[assignment]
     """Takes what the SDK on the device answered. It is a hint: it only brings the next query forward and never changes a state."""
     ConfirmPayment: _aio.UnaryUnaryMultiCallable[_cashier_pb2.ConfirmPaymentRequest, _cashier_pb2.ConfirmPaymentResponse]  # type: ignore[assignment]
@@ -107,7 +111,9 @@ class CashierServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cashier_pb2.SubmitPaymentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cashier_pb2.SubmitPaymentResponse, _abc.Awaitable[_cashier_pb2.SubmitPaymentResponse]]:
-        """Begins a payment by the method that the payer chose, as PayOrder does, and is refused for the same reasons."""
+        """Begins a payment by the method that the payer chose, as PayOrder does, and is refused for the same reasons. With a
+        quote_token also with QUOTE_CHANGED when what the payer saw is no longer the price; its details hold the new Quote.
+        """
 
     @_abc_1.abstractmethod
     def ReportClientResult(

@@ -217,6 +217,7 @@ class Order(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     PAY_TIME_FIELD_NUMBER: _builtins.int
     CLOSE_TIME_FIELD_NUMBER: _builtins.int
+    MERCHANT_PAYER_NO_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """Our id, "or" and 26 letters or digits; it carries its time."""
     app_id: _builtins.str
@@ -249,6 +250,8 @@ class Order(_message.Message):
     """The number of its last event; it grows by one with each."""
     etag: _builtins.str
     """The version as an opaque quoted text, for requests that must not act on an older order."""
+    merchant_payer_no: _builtins.str
+    """The caller's number of the payer; empty if it was not given."""
     @_builtins.property
     def line_items(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineItem]:
         """What is bought; may be empty."""
@@ -323,10 +326,11 @@ class Order(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         pay_time: _timestamp_pb2.Timestamp | None = ...,
         close_time: _timestamp_pb2.Timestamp | None = ...,
+        merchant_payer_no: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "pay_time", b"pay_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "app_id", b"app_id", "captured_minor", b"captured_minor", "close_reason", b"close_reason", "close_time", b"close_time", "create_time", b"create_time", "description", b"description", "effective_payment_id", b"effective_payment_id", "etag", b"etag", "expire_time", b"expire_time", "line_items", b"line_items", "merchant_order_no", b"merchant_order_no", "metadata", b"metadata", "open_anomalies", b"open_anomalies", "order_id", b"order_id", "origin", b"origin", "pay_time", b"pay_time", "payments", b"payments", "refunded_minor", b"refunded_minor", "refunding_minor", b"refunding_minor", "refunds", b"refunds", "return_url", b"return_url", "state", b"state", "subject", b"subject", "surplus_policy", b"surplus_policy", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "app_id", b"app_id", "captured_minor", b"captured_minor", "close_reason", b"close_reason", "close_time", b"close_time", "create_time", b"create_time", "description", b"description", "effective_payment_id", b"effective_payment_id", "etag", b"etag", "expire_time", b"expire_time", "line_items", b"line_items", "merchant_order_no", b"merchant_order_no", "merchant_payer_no", b"merchant_payer_no", "metadata", b"metadata", "open_anomalies", b"open_anomalies", "order_id", b"order_id", "origin", b"origin", "pay_time", b"pay_time", "payments", b"payments", "refunded_minor", b"refunded_minor", "refunding_minor", b"refunding_minor", "refunds", b"refunds", "return_url", b"return_url", "state", b"state", "subject", b"subject", "surplus_policy", b"surplus_policy", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -724,6 +728,7 @@ class CreateOrderRequest(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     SURPLUS_POLICY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    MERCHANT_PAYER_NO_FIELD_NUMBER: _builtins.int
     merchant_order_no: _builtins.str
     """The caller's number, unique in the app: 6 to 32 letters, digits, underscores or hyphens, else BAD_ORDER_NO."""
     subject: _builtins.str
@@ -736,6 +741,10 @@ class CreateOrderRequest(_message.Message):
     """What happens to money that the order no longer wants; unspecified for the app's policy."""
     request_id: _builtins.str
     """The idempotency key, 16 to 128 printable ASCII characters without spaces, else BAD_IDEMPOTENCY_KEY."""
+    merchant_payer_no: _builtins.str
+    """The caller's number of the payer, at most 64 characters; empty if the caller does not say. The cashier remembers by it how
+    they paid last, and offers for a first purchase are given to orders that have one.
+    """
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """The debt. A currency that the app may not use is CURRENCY_NOT_ENABLED, an amount above the app's limit AMOUNT_TOO_LARGE."""
@@ -767,10 +776,11 @@ class CreateOrderRequest(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         surplus_policy: Global___SurplusPolicy.ValueType = ...,
         request_id: _builtins.str = ...,
+        merchant_payer_no: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "description", b"description", "expire_time", b"expire_time", "line_items", b"line_items", "merchant_order_no", b"merchant_order_no", "metadata", b"metadata", "request_id", b"request_id", "return_url", b"return_url", "subject", b"subject", "surplus_policy", b"surplus_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "description", b"description", "expire_time", b"expire_time", "line_items", b"line_items", "merchant_order_no", b"merchant_order_no", "merchant_payer_no", b"merchant_payer_no", "metadata", b"metadata", "request_id", b"request_id", "return_url", b"return_url", "subject", b"subject", "surplus_policy", b"surplus_policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,15 +27,17 @@ from paycore.v1 import common_pb2 as paycore_dot_v1_dot_common__pb2
 from paycore.v1 import money_pb2 as paycore_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18paycore/v1/payment.proto\x12\npaycore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17paycore/v1/common.proto\x1a\x16paycore/v1/money.proto\"\xa8\x06\n\x07Payment\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\x12\n\naccount_id\x18\x05 \x01(\t\x12(\n\x05state\x18\x06 \x01(\x0e\x32\x19.paycore.v1.Payment.State\x12!\n\x06\x61mount\x18\x07 \x01(\x0b\x32\x11.paycore.v1.Money\x12\x16\n\x0e\x63\x61ptured_minor\x18\x08 \x01(\x03\x12\x17\n\x0frefunding_minor\x18\t \x01(\x03\x12\x16\n\x0erefunded_minor\x18\n \x01(\x03\x12\x14\n\x0cis_effective\x18\x0b \x01(\x08\x12\x15\n\ris_superseded\x18\x0c \x01(\x08\x12\x18\n\x10\x63hannel_trade_no\x18\r \x01(\t\x12\x17\n\x0fis_action_ready\x18\x0e \x01(\x08\x12\"\n\x06\x61\x63tion\x18\x0f \x01(\x0b\x32\x12.paycore.v1.Action\x12$\n\x07\x66\x61ilure\x18\x10 \x01(\x0b\x32\x13.paycore.v1.Failure\x12/\n\x0b\x63reate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08pay_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11\x63\x61ptured_currency\x18\x15 \x01(\t\x12\x13\n\x0bis_reversed\x18\x16 \x01(\x08\"\x90\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_CREATED\x10\x01\x12\x11\n\rSTATE_PENDING\x10\x02\x12\x11\n\rSTATE_UNKNOWN\x10\x03\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x04\x12\x10\n\x0cSTATE_FAILED\x10\x05\x12\x10\n\x0cSTATE_CLOSED\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18paycore/v1/payment.proto\x12\npaycore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17paycore/v1/common.proto\x1a\x16paycore/v1/money.proto\"i\n\x0c\x41ppliedOffer\x12\x10\n\x08offer_id\x18\x01 \x01(\t\x12\x10\n\x08title_zh\x18\x02 \x01(\t\x12\x10\n\x08title_en\x18\x03 \x01(\t\x12#\n\x08\x64iscount\x18\x04 \x01(\x0b\x32\x11.paycore.v1.Money\"\xd2\x06\n\x07Payment\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\x12\n\naccount_id\x18\x05 \x01(\t\x12(\n\x05state\x18\x06 \x01(\x0e\x32\x19.paycore.v1.Payment.State\x12!\n\x06\x61mount\x18\x07 \x01(\x0b\x32\x11.paycore.v1.Money\x12\x16\n\x0e\x63\x61ptured_minor\x18\x08 \x01(\x03\x12\x17\n\x0frefunding_minor\x18\t \x01(\x03\x12\x16\n\x0erefunded_minor\x18\n \x01(\x03\x12\x14\n\x0cis_effective\x18\x0b \x01(\x08\x12\x15\n\ris_superseded\x18\x0c \x01(\x08\x12\x18\n\x10\x63hannel_trade_no\x18\r \x01(\t\x12\x17\n\x0fis_action_ready\x18\x0e \x01(\x08\x12\"\n\x06\x61\x63tion\x18\x0f \x01(\x0b\x32\x12.paycore.v1.Action\x12$\n\x07\x66\x61ilure\x18\x10 \x01(\x0b\x32\x13.paycore.v1.Failure\x12/\n\x0b\x63reate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08pay_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11\x63\x61ptured_currency\x18\x15 \x01(\t\x12\x13\n\x0bis_reversed\x18\x16 \x01(\x08\x12(\n\x06offers\x18\x17 \x03(\x0b\x32\x18.paycore.v1.AppliedOffer\"\x90\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_CREATED\x10\x01\x12\x11\n\rSTATE_PENDING\x10\x02\x12\x11\n\rSTATE_UNKNOWN\x10\x03\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x04\x12\x10\n\x0cSTATE_FAILED\x10\x05\x12\x10\n\x0cSTATE_CLOSED\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'paycore.v1.payment_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PAYMENT']._serialized_start=123
-  _globals['_PAYMENT']._serialized_end=931
-  _globals['_PAYMENT_STATE']._serialized_start=787
-  _globals['_PAYMENT_STATE']._serialized_end=931
+  _globals['_APPLIEDOFFER']._serialized_start=122
+  _globals['_APPLIEDOFFER']._serialized_end=227
+  _globals['_PAYMENT']._serialized_start=230
+  _globals['_PAYMENT']._serialized_end=1080
+  _globals['_PAYMENT_STATE']._serialized_start=936
+  _globals['_PAYMENT_STATE']._serialized_end=1080
 # @@protoc_insertion_point(module_scope)

@@ -3,9 +3,11 @@
 isort:skip_file
 Payments: attempts at paying an order."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from paycore.v1 import common_pb2 as _common_pb2
 from paycore.v1 import money_pb2 as _money_pb2
@@ -19,6 +21,42 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+@_typing.final
+class AppliedOffer(_message.Message):
+    """What one offer takes off a payment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFER_ID_FIELD_NUMBER: _builtins.int
+    TITLE_ZH_FIELD_NUMBER: _builtins.int
+    TITLE_EN_FIELD_NUMBER: _builtins.int
+    DISCOUNT_FIELD_NUMBER: _builtins.int
+    offer_id: _builtins.str
+    """The offer's id."""
+    title_zh: _builtins.str
+    """What the payer reads, in Chinese."""
+    title_en: _builtins.str
+    """What the payer reads, in English."""
+    @_builtins.property
+    def discount(self) -> _money_pb2.Money:
+        """What is taken off, in the order's currency."""
+
+    def __init__(
+        self,
+        *,
+        offer_id: _builtins.str = ...,
+        title_zh: _builtins.str = ...,
+        title_en: _builtins.str = ...,
+        discount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["discount", b"discount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["discount", b"discount", "offer_id", b"offer_id", "title_en", b"title_en", "title_zh", b"title_zh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AppliedOffer: _TypeAlias = AppliedOffer  # noqa: Y015
 
 @_typing.final
 class Payment(_message.Message):
@@ -87,6 +125,7 @@ class Payment(_message.Message):
     PAY_TIME_FIELD_NUMBER: _builtins.int
     CAPTURED_CURRENCY_FIELD_NUMBER: _builtins.int
     IS_REVERSED_FIELD_NUMBER: _builtins.int
+    OFFERS_FIELD_NUMBER: _builtins.int
     payment_id: _builtins.str
     """Our id, "py" and 26 letters or digits."""
     order_id: _builtins.str
@@ -121,7 +160,7 @@ class Payment(_message.Message):
     """Whether the whole amount was returned at the channel, as if it had never been paid."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
-        """What this channel is asked for, after offers; in the order's currency."""
+        """What this channel is asked for, in the order's currency: the debt less what the offers take off."""
 
     @_builtins.property
     def action(self) -> _common_pb2.Action:
@@ -146,6 +185,10 @@ class Payment(_message.Message):
     @_builtins.property
     def pay_time(self) -> _timestamp_pb2.Timestamp:
         """When the payer paid, by the channel's clock; absent until success."""
+
+    @_builtins.property
+    def offers(self) -> _containers.RepeatedCompositeFieldContainer[Global___AppliedOffer]:
+        """What was taken off the debt, one by one; empty where nothing was."""
 
     def __init__(
         self,
@@ -172,10 +215,11 @@ class Payment(_message.Message):
         pay_time: _timestamp_pb2.Timestamp | None = ...,
         captured_currency: _builtins.str = ...,
         is_reversed: _builtins.bool = ...,
+        offers: _abc.Iterable[Global___AppliedOffer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "amount", b"amount", "create_time", b"create_time", "expire_time", b"expire_time", "failure", b"failure", "pay_time", b"pay_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "action", b"action", "amount", b"amount", "captured_currency", b"captured_currency", "captured_minor", b"captured_minor", "channel", b"channel", "channel_trade_no", b"channel_trade_no", "create_time", b"create_time", "expire_time", b"expire_time", "failure", b"failure", "is_action_ready", b"is_action_ready", "is_effective", b"is_effective", "is_reversed", b"is_reversed", "is_superseded", b"is_superseded", "method", b"method", "order_id", b"order_id", "pay_time", b"pay_time", "payment_id", b"payment_id", "refunded_minor", b"refunded_minor", "refunding_minor", b"refunding_minor", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "action", b"action", "amount", b"amount", "captured_currency", b"captured_currency", "captured_minor", b"captured_minor", "channel", b"channel", "channel_trade_no", b"channel_trade_no", "create_time", b"create_time", "expire_time", b"expire_time", "failure", b"failure", "is_action_ready", b"is_action_ready", "is_effective", b"is_effective", "is_reversed", b"is_reversed", "is_superseded", b"is_superseded", "method", b"method", "offers", b"offers", "order_id", b"order_id", "pay_time", b"pay_time", "payment_id", b"payment_id", "refunded_minor", b"refunded_minor", "refunding_minor", b"refunding_minor", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -180,6 +180,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The request is larger than this method takes."""
     REASON_TOOK_TOO_LONG: _Reason.ValueType  # 78
     """The server gave up after the longest time that a call may take; what was done so far stands and shows under the request_id."""
+    REASON_QUOTE_CHANGED: _Reason.ValueType  # 79
+    """The price that the payer saw is no longer the price: an offer began, ended or was used up. The details hold the new one."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Every reason that an error can have. ErrorInfo carries the name without its prefix, with the domain "paycore". The gRPC code
@@ -344,4 +346,6 @@ REASON_REQUEST_TOO_LARGE: Reason.ValueType  # 77
 """The request is larger than this method takes."""
 REASON_TOOK_TOO_LONG: Reason.ValueType  # 78
 """The server gave up after the longest time that a call may take; what was done so far stands and shows under the request_id."""
+REASON_QUOTE_CHANGED: Reason.ValueType  # 79
+"""The price that the payer saw is no longer the price: an offer began, ended or was used up. The details hold the new one."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
