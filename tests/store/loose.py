@@ -11,14 +11,16 @@ from sqlalchemy import make_url
 from paycore.core.facts import CloseAsked, PaymentHeard, RefundHeard, Via
 from paycore.core.findings import Failure, Paid, Reference, RefundStuck
 from paycore.core.ids import Prefix
-from paycore.store import Account, AccountVersion, ApiKey, App, RequestKey, Session, Store, StoredRequest
+from paycore.core.offers import Offer, OfferKind
+from paycore.core.order import Given
+from paycore.store import Account, AccountVersion, ApiKey, App, RequestKey, Session, Store, StoredOffer, StoredRequest
 from paycore.store.tables import METADATA
 from tests.store.made import ACCOUNT, APP, LEASE, NOW, OTHER_APP, Told, new_id
 from tests.store.test_evidence import evidence, orphan
 from tests.support import postgres
 from tests.support.databases import migrate
 
-SORTS = ("new", "waits", "paid", "held", "stuck", "closing", "closed")
+SORTS = ("new", "waits", "paid", "held", "stuck", "closing", "closed", "offered")
 """The merchant's numbers of the orders, each of another sort."""
 
 
@@ -28,6 +30,7 @@ def fill(store: Store) -> None:
         unit.put_app(App(APP, "Tea shop", NOW))
         unit.put_app(App(OTHER_APP, "Coffee shop", NOW))
         unit.put_key(ApiKey("ak", APP, NOW, sha256="0" * 64))
+        unit.put_offer(StoredOffer(Offer("of-1", "减", "Off", OfferKind.FIXED, "CNY", 30, budget_minor=100), APP, NOW))
         unit.put_account(Account(ACCOUNT, APP, "sandbox", "sandbox", "M", NOW))
         unit.put_account_version(AccountVersion(ACCOUNT, 1, APP, b"sealed", NOW))
     orders = {number: told(number).save(store) for number in SORTS}
@@ -44,7 +47,7 @@ def fill(store: Store) -> None:
 
 def told(number: str) -> Told:
     """An order of this sort."""
-    order = Told(number=number)
+    order = Told(number=number, payer_no="u-1" if number == "offered" else "")
     match number:
         case "waits":
             return order.waits()
@@ -58,6 +61,8 @@ def told(number: str) -> Told:
             [refund] = order.now.refunds
             stuck = RefundStuck(Failure("ACCOUNT_GONE"))
             return order.tell(RefundHeard(refund.refund_id, Via.REFUND, stuck, order.at, refund.fence))
+        case "offered":
+            return order.waits(offers=(Given("of-1", 30, budget_minor=100), Given("of-2", 20, is_first_time=True)))
         case "closing":
             return order.waits().tell(CloseAsked())
         case "closed":

@@ -29,7 +29,7 @@ def new_id(prefix: Prefix, at: int = NOW) -> str:
     return make_id(prefix, at, next(_numbers) * 7_919)
 
 
-def order_asked(app_id: str = APP, *, at: int = NOW, number: str | None = None) -> OrderAsked:
+def order_asked(app_id: str = APP, *, at: int = NOW, number: str | None = None, payer_no: str = "") -> OrderAsked:
     order_id = new_id(Prefix.ORDER, at)
     return OrderAsked(
         order_id=order_id,
@@ -40,6 +40,7 @@ def order_asked(app_id: str = APP, *, at: int = NOW, number: str | None = None) 
         details=Details("tea", metadata={"table": "7"}),
         expires_at=at + HOUR,
         surplus_policy=SurplusPolicy.AUTO_REFUND,
+        merchant_payer_no=payer_no,
     )
 
 
@@ -61,13 +62,13 @@ def payment_asked(*, leased_until: int | None = None, **more: Any) -> PaymentAsk
 class Told:
     """An order that is told facts one after the other, and the changes that a store has to save for them."""
 
-    def __init__(self, app_id: str = APP, *, at: int = NOW, number: str | None = None) -> None:
+    def __init__(self, app_id: str = APP, *, at: int = NOW, number: str | None = None, payer_no: str = "") -> None:
         self.at = at
         self.order: Order | None = None
         self.saved: Order | None = None
         self.events: tuple[Event, ...] = ()
         self.claims: tuple[Any, ...] = ()
-        self.tell(order_asked(app_id, at=at, number=number))
+        self.tell(order_asked(app_id, at=at, number=number, payer_no=payer_no))
 
     def tell(self, fact: Fact) -> Told:
         try:

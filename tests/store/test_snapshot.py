@@ -167,7 +167,9 @@ FIXED: dict[type, dict[str, st.SearchStrategy[Any]]] = {
         "product_id": TEXT,
         "quantity": COUNT.map(lambda count: count + 1),
         "token": TEXT,
-        "offers": st.lists(st.builds(Given, TEXT, AMOUNT, TEXT, TEXT, MINOR, COUNT, st.booleans()), max_size=3).map(tuple),
+        "offers": st.lists(st.builds(Given, TEXT, AMOUNT, TEXT, TEXT, MINOR, COUNT, st.booleans()), max_size=3).map(
+            tuple
+        ),
     },
     Refund: {
         "refund_id": st.builds(new_id, st.just(Prefix.REFUND)),

@@ -153,6 +153,51 @@ RULES = (
         )
         """,
     ),
+    # what offers took off
+    Rule(
+        "discount",
+        "it asks for {0} and its offers take off {1}, but its order is over {2}",
+        """
+        SELECT p.payment_id, p.amount_minor, coalesce(u.given, 0), o.amount_minor
+        FROM payments AS p JOIN orders AS o ON o.order_id = p.order_id LEFT JOIN (
+            SELECT payment_id, CAST(sum(amount_minor) AS BIGINT) AS given FROM offer_uses GROUP BY payment_id
+        ) AS u ON u.payment_id = p.payment_id
+        WHERE p.amount_minor + coalesce(u.given, 0) <> o.amount_minor
+        """,
+    ),
+    Rule(
+        "offer_held",
+        "what offer {0} gave it is held: {1}, which does not go with its state {2}",
+        f"""
+        SELECT p.payment_id, u.offer_id, u.is_held, p.state
+        FROM offer_uses AS u JOIN payments AS p ON p.payment_id = u.payment_id
+        WHERE (CASE WHEN u.is_held THEN 1 ELSE 0 END) <> (CASE WHEN p.state IN ({_OPEN}) OR p.is_effective
+            OR (p.state = 'SUCCEEDED' AND p.refunded_minor < p.captured_minor) THEN 1 ELSE 0 END)
+        """,
+    ),
+    Rule(
+        "offer_counts",
+        "{0} in {1} payments are counted as taken of it, and its payments hold {2} in {3}",
+        """
+        SELECT x.offer_id, coalesce(c.taken_minor, 0), coalesce(c.taken_count, 0), coalesce(u.minor, 0),
+            coalesce(u.payments, 0)
+        FROM (SELECT app_id, offer_id FROM offer_counts UNION SELECT app_id, offer_id FROM offer_uses) AS x
+        LEFT JOIN offer_counts AS c ON c.app_id = x.app_id AND c.offer_id = x.offer_id
+        LEFT JOIN (
+            SELECT app_id, offer_id, CAST(sum(amount_minor) AS BIGINT) AS minor, count(*) AS payments FROM offer_uses
+            WHERE is_held GROUP BY app_id, offer_id
+        ) AS u ON u.app_id = x.app_id AND u.offer_id = x.offer_id
+        WHERE coalesce(c.taken_minor, 0) <> coalesce(u.minor, 0) OR coalesce(c.taken_count, 0) <> coalesce(u.payments, 0)
+        """,
+    ),
+    Rule(
+        "first_time",
+        "its payer {0} holds {1} offers for a first purchase",
+        """
+        SELECT min(payment_id), first_payer_no, count(*) FROM offer_uses WHERE first_payer_no <> ''
+        GROUP BY app_id, first_payer_no HAVING count(*) > 1
+        """,
+    ),
     # what paid an order
     Rule(
         "effective",
@@ -386,6 +431,7 @@ RULES = (
                 ("evidence", "digest"),
                 ("requests", "request_id"),
                 ("sessions", "session_id"),
+                ("offer_uses", "payment_id"),
             )
         ),
     ),
@@ -476,6 +522,8 @@ RULES = (
                 ("requests", "orders", "order_id"),
                 ("sessions", "orders", "order_id"),
                 ("channel_references", "payments", "payment_id"),
+                ("offer_uses", "payments", "payment_id"),
+                ("offers", "apps", "app_id"),
                 ("accounts", "apps", "app_id"),
                 ("account_versions", "accounts", "account_id"),
                 ("account_blobs", "accounts", "account_id"),
