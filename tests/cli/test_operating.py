@@ -169,6 +169,66 @@ def certificate() -> bytes:
     return made.sign(key, SHA256()).public_bytes(Encoding.PEM)
 
 
+# ---------------------------------------------------------------------------------------------- offers
+
+TEN_OFF = ("--title-zh", "立减十元", "--title-en", "Ten off", "--currency", "cny")
+
+
+def test_offers_are_added_listed_changed_paused_and_resumed(shop: Shop) -> None:
+    shop.json("migrate")
+    shop.json("apps", "add", "shop", "--no-key")
+    assert shop.json("offers", "list") == {"offers": []}
+    terms = ("--percent", "2.5", "--most", "500", "--method", "alipay.qr", "--until", "2999-01-31T00:00:00+08:00")
+    offer = shop.json("offers", "add", "shop", *TEN_OFF, *terms, "--quota", "7", "--stacks", "--first-time")["offer"]
+    assert (offer["percent"], offer["most_minor"], offer["methods"]) == ("2.5", 500, ["alipay.qr"])
+    assert (offer["end_time"], offer["quota"], offer["taken_count"]) == ("2999-01-30T16:00:00.000000Z", 7, 0)
+    assert offer["stacks"]
+    assert offer["first_time"]
+    offer_id = offer["offer_id"]
+    changed = shop.json("offers", "change", offer_id, "--quota", "9", "--budget", "100")["offer"]
+    assert changed == offer | {"quota": 9, "budget_minor": 100}
+    assert shop.json("offers", "pause", offer_id)["offer"]["state"] == "PAUSED"
+    assert shop.json("offers", "resume", offer_id)["offer"]["state"] == "ACTIVE"
+    assert shop.json("offers", "list", "--app", "shop")["offers"] == [changed]
+    assert "Ten off" in shop.run("offers", "list").out
+    assert [what for what, subject in log_of(shop) if subject == offer_id] == [
+        "offer.active",
+        "offer.paused",
+        "offer.changed",
+        "offer.added",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "either --off or --percent"),
+        (("--off", "1", "--percent", "1"), "either --off or --percent"),
+        (("--percent", "100"), "below 100"),
+        (("--percent", "1.234"), "below 100"),
+        (("--percent", "0"), "a percentage lies between"),
+        (("--off", "1", "--currency", "ABC"), "Its currency is not one."),
+        (("--off", "1", "--method", "Ali Pay"), "not a channel"),
+        (("--off", "1", "--until", "tomorrow"), "--until is an instant"),
+        (("--off", "1", "--from", "2027-01-01"), "--from is an instant"),
+        (("--off", "1", "--title-zh", ""), "It needs a title"),
+    ],
+)
+def test_what_is_no_offer_is_not_added(shop: Shop, words: tuple[str, ...], says: str) -> None:
+    shop.json("migrate")
+    shop.json("apps", "add", "shop", "--no-key")
+    done = shop.run("offers", "add", "shop", *TEN_OFF, *words)
+    assert (done.code, says in done.err) == (2, True), done.err
+    assert shop.json("offers", "list") == {"offers": []}
+
+
+def test_an_offer_that_is_not_there_is_told(shop: Shop) -> None:
+    shop.json("migrate")
+    for words in (("pause", "of-nothing"), ("change", "of-nothing", "--quota", "1")):
+        done = shop.run("offers", *words)
+        assert (done.code, "There is no offer" in done.err) == (1, True)
+
+
 # ---------------------------------------------------------------------------------------------- accounts
 
 

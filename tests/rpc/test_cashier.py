@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import AsyncIterator
 
+import grpc
+import pytest
+import pytest_asyncio
+
+from paycore.client.errors import Forbidden, from_rpc
+from paycore.core.offers import Offer, OfferKind
+from paycore.store import OfferState, StoredOffer
 from paycore.v1 import cashier_pb2, common_pb2, order_pb2, payment_pb2, refund_pb2
 from paycore.v1.cashier_pb2 import CashierOption as Option
 from paycore.v1.cashier_pb2 import CashierSession as Session
-from tests.rpc.shop import Shop, a_session, fresh, money
+from tests.rpc.shop import NOW, SHOP, Shop, a_session, fresh, money
 from tests.rpc.test_bad_input_services import a_proof, a_report, store_payment, token_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -206,3 +213,61 @@ async def test_94_what_the_store_gave_back_never_pays(market: Shop) -> None:
     assert answer.order_state == PENDING
     [refund] = (await market.now(payment.order_id)).refunds
     assert refund.origin == refund_pb2.Refund.ORIGIN_CHANNEL
+
+
+# ---------------------------------------------------------------------------------------------- offers
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def ten_off(market: Shop) -> AsyncIterator[None]:
+    """Ten off for everybody who pays by the sandbox's QR, while a test lasts."""
+    offer = Offer("of-ten", "立减十元", "Ten off", OfferKind.FIXED, "CNY", 1000, methods=("sandbox.qr",))
+    offers = [StoredOffer(offer, SHOP, NOW, state) for state in (OfferState.ACTIVE, OfferState.PAUSED)]
+    for stored, then in zip(offers, ("yield", "end"), strict=True):
+        with market.store.write() as unit:
+            unit.put_offer(stored)
+        market.clock.advance(2)
+        if then == "yield":
+            yield
+
+
+async def test_an_option_shows_its_offers_and_is_paid_at_that_price(market: Shop, ten_off: None) -> None:
+    order = await market.order(merchant_payer_no="u-17")
+    session, visitor = await market.open_session(order)
+    qr = option(session, "qr")
+    [ten] = qr.offers
+    assert (ten.offer_id, ten.title_zh, ten.title_en, ten.discount) == ("of-ten", "立减十元", "Ten off", money(1000))
+    assert (qr.amount, session.amount, option(session, "redirect").amount) == (
+        money(9000),
+        money(10_000),
+        money(10_000),
+    )
+    assert not qr.is_last_used
+    payment = (await visitor.SubmitPayment(submitting(session, quote_token=qr.quote_token))).payment
+    assert (payment.amount, list(payment.offers)) == (money(9000), [ten])
+    market.pay(payment)
+    await market.deliver()
+    now = await market.now(order.order_id)
+    assert (now.state, now.amount, now.captured_minor, now.merchant_payer_no) == (PAID, money(10_000), 9000, "u-17")
+    later, _ = await market.open_session(await market.order(merchant_payer_no="u-17"))
+    assert [one.method for one in later.options if one.is_last_used] == ["qr"]
+
+
+async def test_a_price_that_changed_is_refused_with_the_new_one(market: Shop, ten_off: None) -> None:
+    session, visitor = await market.open_session(await market.order())
+    shown = option(session, "redirect")
+    with pytest.raises(grpc.aio.AioRpcError) as told:
+        await visitor.SubmitPayment(submitting(session, quote_token=shown.quote_token))
+    error = from_rpc(told.value)
+    assert isinstance(error, Forbidden)
+    assert (error.reason, error.metadata["amount_minor"]) == ("QUOTE_CHANGED", "9000")
+    assert error.quote is not None
+    assert (error.quote.method, error.quote.amount, error.quote.offers[0].offer_id) == ("qr", money(9000), "of-ten")
+    answer = await visitor.SubmitPayment(submitting(session, quote_token=error.quote.quote_token))
+    assert answer.payment.amount == money(9000)
+
+
+async def test_what_cannot_be_chosen_has_no_quote(market: Shop) -> None:
+    session, _ = await market.open_session(await market.order(), face="pc")
+    assert not option(session, "app").quote_token
+    assert option(session, "qr").quote_token

@@ -26,6 +26,7 @@ export const WORDS = {
     failed: '支付未完成', failedText: '没有扣款，请重试或更换支付方式。', cancelled: '已取消支付', retry: '重试',
     offline: '网络不稳定，正在重新连接…', lost: '页面已失效', lostText: '请回到商家页面重新发起支付。', broken: '出了点问题，请重试。',
     nowhere: '此设备无法打开该支付方式，请更换。', none: '当前没有可用的支付方式', missing: '请填写 {name}', minutes: '还剩 {n} 分钟',
+    lastUsed: '上次使用', changed: '价格已更新，请确认后再支付。',
   },
   en: {
     title: 'Checkout', amount: 'Amount due', methods: 'Choose how to pay', pay: 'Pay {amount}', paying: 'Starting the payment…', loading: 'Loading…',
@@ -37,6 +38,7 @@ export const WORDS = {
     failed: 'The payment was not completed', failedText: 'Nothing was taken. Try again or choose another way.', cancelled: 'Payment cancelled', retry: 'Try again',
     offline: 'The connection is unstable, trying again…', lost: 'This page is no longer valid', lostText: 'Please go back to the shop and start the payment again.', broken: 'Something went wrong. Please try again.',
     nowhere: 'This device cannot open this way of paying. Please choose another.', none: 'There is no way to pay this order right now', missing: 'Please enter {name}', minutes: '{n} minutes left',
+    lastUsed: 'Last used', changed: 'The price has changed. Please check it and pay again.',
   },
 };
 
@@ -438,13 +440,14 @@ export class PaycoreCashier extends HTMLElement {
     const before = this.#session;
     this.#session = session;
     if (!this.#chosen || !this.#options.some((option) => idOf(option) === this.#chosen && isUsable(option)))
-      this.#chosen = idOf(this.#options.find(isUsable) ?? {});
+      this.#chosen = idOf(this.#options.find((option) => isUsable(option) && idOf(option) === lastUsed()) ?? this.#options.find(isUsable) ?? {});
     const payment = this.#payment;
     if (payment && TERMINAL.has(payment.state) && this.#work) {
       if (payment.state === 'STATE_FAILED') this.#notice = payment.failure?.[`message${this.#lang === 'zh' ? 'Zh' : 'En'}`] || this.#say('failedText');
       forget(this.#server.session, payment);
       if (payment.state !== 'STATE_SUCCEEDED') this.#work = '';
     }
+    if (payment?.state === 'STATE_SUCCEEDED') kept('localStorage', LAST, idOf(payment));
     if (before?.orderState !== session.orderState)
       this.dispatchEvent(new CustomEvent('paycore-state', {bubbles: true, composed: true, detail: {state: (session.orderState ?? '').replace('STATE_', ''), orderId: session.orderId}}));
     if (this.#work === 'paying' && this.#isOpen && payment.isActionReady && !this.#running) this.#run(payment);
@@ -472,7 +475,7 @@ export class PaycoreCashier extends HTMLElement {
     try {
       const answer = await this.#server.call('SubmitPayment', {
         sessionId: this.#server.session, channel: option.channel, method: option.method, inputs, client: this.#client(),
-        requestId: remembered(this.#server.session, option), returnsToPage: this.hasAttribute('hosted'),
+        requestId: remembered(this.#server.session, option), returnsToPage: this.hasAttribute('hosted'), quoteToken: option.quoteToken ?? '',
       });
       this.#tabs?.postMessage('look');
       this.#take({...this.#session, version: answer.version, orderState: answer.orderState, payment: answer.payment});
@@ -481,7 +484,7 @@ export class PaycoreCashier extends HTMLElement {
       if (refusal.isLost) { this.#failed(refusal); return; }
       this.#work = '';
       if (!refusal.isPassing) forget(this.#server.session, option); // the same again would only be refused again
-      this.#notice = this.#say(refusal.code === 'offline' ? 'offline' : 'broken');
+      this.#notice = this.#say(refusal.code === 'offline' ? 'offline' : refusal.reason === 'QUOTE_CHANGED' ? 'changed' : 'broken');
       this.#draw();
       this.#ask().catch(() => {});
     }
@@ -612,11 +615,13 @@ export class PaycoreCashier extends HTMLElement {
   #summary(option) {
     const {subject, amount, description, orderExpireTime} = this.#session;
     const due = option?.amount ?? amount;
+    const less = (money) => ({...amount, amountMinor: -Number(money.amountMinor)});
     const saved = Number(amount.amountMinor ?? 0) - Number(due.amountMinor ?? 0);
     return element('header', {},
       element('p', {class: 'label'}, this.#say('amount')),
       element('h1', {tabindex: '-1', class: 'amount', part: 'amount'}, money(due, this.#lang)),
       saved > 0 && element('p', {class: 'saved'}, element('s', {}, money(amount, this.#lang)), ' ', this.#say('saved', {amount: money({...amount, amountMinor: saved}, this.#lang)})),
+      option?.offers?.length > 0 && element('ul', {class: 'offers fine'}, ...option.offers.map((one) => element('li', {}, element('span', {}, this.#title(one)), element('span', {}, money(less(one.discount), this.#lang))))),
       element('p', {class: 'subject'}, subject),
       description && element('p', {class: 'fine'}, description),
       orderExpireTime && element('p', {class: 'fine countdown', 'data-until': orderExpireTime, 'data-words': 'left'}));
@@ -645,14 +650,17 @@ export class PaycoreCashier extends HTMLElement {
     const [id, usable] = [idOf(option), isUsable(option)];
     const name = option[this.#lang === 'zh' ? 'displayNameZh' : 'displayNameEn'];
     const why = option.reason?.[this.#lang === 'zh' ? 'messageZh' : 'messageEn'];
-    const hint = why || (option.availability === 'AVAILABILITY_DEGRADED' && this.#say('degraded'));
+    const hint = why || (option.availability === 'AVAILABILITY_DEGRADED' && this.#say('degraded')) || (option.offers ?? []).map((one) => this.#title(one)).join(' · ');
+    const badge = option.isLastUsed || id === lastUsed() ? 'lastUsed' : option.isRecommended && 'recommended';
     return element('label', {class: 'row', 'data-usable': usable ? 'yes' : 'no'},
       element('input', {type: 'radio', name: 'method', id: `m-${id}`, value: id, checked: id === this.#chosen, disabled: !usable, onchange: () => this.#choose(id)}),
       sign(option),
-      element('span', {class: 'name'}, element('b', {}, name, option.isRecommended && element('em', {}, this.#say('recommended'))),
+      element('span', {class: 'name'}, element('b', {}, name, badge && element('em', {}, this.#say(badge))),
         hint && element('small', {}, hint)),
       Number(option.amount?.amountMinor) !== Number(this.#session.amount.amountMinor) && element('span', {class: 'price'}, money(option.amount, this.#lang)));
   }
+
+  #title(offer) { return offer[this.#lang === 'zh' ? 'titleZh' : 'titleEn']; }
 
   _code() {
     const payment = this.#payment;
@@ -666,7 +674,7 @@ export class PaycoreCashier extends HTMLElement {
     } else this.#fetchCode(payment.paymentId);
     const name = option?.[this.#lang === 'zh' ? 'displayNameZh' : 'displayNameEn'] ?? '';
     return [
-      this.#summary({amount: payment.amount}),
+      this.#summary(payment),
       element('div', {class: 'choice scan'},
         element('h2', {tabindex: '-1'}, this.#say(over ? 'expiredCode' : 'scan')),
         frame,
@@ -757,21 +765,28 @@ const fitsScanning = () => clientContext().face === 'pc';
 // One request_id for each attempt: a double click, a second tab's Back and a retry after silence are the same request.
 const keyOf = (session, option) => `paycore ${session} ${option.channel}/${option.method}`;
 
+// At another price it is another request.
 function remembered(session, option) {
-  const key = keyOf(session, option);
-  try {
-    const made = sessionStorage.getItem(key) ?? crypto.randomUUID();
-    sessionStorage.setItem(key, made);
-    return made;
-  } catch {
-    return (remembered.made ??= {})[key] ??= crypto.randomUUID();
-  }
+  const [key, quote] = [keyOf(session, option), option.quoteToken ?? ''];
+  const [made, shown] = (kept('sessionStorage', key) ?? '').split(' ');
+  return made && shown === quote ? made : kept('sessionStorage', key, `${crypto.randomUUID()} ${quote}`).split(' ')[0];
 }
 
-function forget(session, option) {
-  const key = keyOf(session, option);
-  try { sessionStorage.removeItem(key); } catch { /* it was never kept */ }
-  if (remembered.made) delete remembered.made[key];
+const forget = (session, option) => kept('sessionStorage', keyOf(session, option), '');
+
+const LAST = 'paycore last used';
+const lastUsed = () => kept('localStorage', LAST);
+const memory = {};
+
+/** What a storage keeps under a name, or keeps from now on; where a page may keep nothing, it is kept while the page lives. */
+function kept(where, name, value) {
+  if (value !== undefined) memory[name] = value;
+  try {
+    if (value !== undefined) globalThis[where].setItem(name, value);
+    return globalThis[where].getItem(name);
+  } catch {
+    return memory[name] ?? null;
+  }
 }
 
 sheet.replaceSync(`
@@ -787,6 +802,7 @@ h1,h2{font-size:1rem;font-weight:600;outline:none}
 header{text-align:center}.label,.fine,.subject{color:var(--pc-soft)}.fine{font-size:.8125rem}.subject{overflow-wrap:anywhere}
 .amount{font-size:2.5rem;line-height:1.2;font-weight:700;letter-spacing:-.02em;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
 .saved{color:var(--pc-accent)}.saved s{color:var(--pc-soft)}
+.offers{list-style:none;padding:8px 0;display:grid;gap:4px}.offers li{display:flex;justify-content:space-between;gap:16px;font-variant-numeric:tabular-nums}.offers span:last-child{white-space:nowrap;color:var(--pc-accent)}
 .countdown{font-variant-numeric:tabular-nums;margin-top:8px}.countdown[data-soon]{color:var(--pc-bad)}
 .choice{display:grid;gap:16px}
 fieldset,.choice,.box{grid-template-columns:minmax(0,1fr)}fieldset{border:0;padding:0;display:grid;gap:8px;min-width:0}legend{padding:0 0 8px}

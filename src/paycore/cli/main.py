@@ -25,6 +25,7 @@ from paycore.cli import (
     log,
     master,
     migrating,
+    offers,
     orders,
     serving,
 )
@@ -72,6 +73,7 @@ app.add_typer(master.app, name="master-key")
 app.add_typer(channels.app, name="channels")
 app.add_typer(bridge.app, name="bridge")
 app.add_typer(orders.app, name="orders")
+app.add_typer(offers.app, name="offers")
 app.add_typer(anomalies.app, name="anomalies")
 
 

@@ -10,6 +10,8 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from paycore.v1 import cashier_pb2
+
 if TYPE_CHECKING:
     from google.protobuf.any_pb2 import Any as Detail
 
@@ -30,7 +32,8 @@ class PaycoreError(Exception):
 
     `reason` is stable and for programs (the names are those of paycore.v1.Reason without the prefix); it is empty when the
     error comes from the network instead of the server. `retry_after_seconds` is set where asking again is safe and may
-    succeed. `request_id` is the one that was sent: ask again with it, and nothing happens twice.
+    succeed. `request_id` is the one that was sent: ask again with it, and nothing happens twice. `quote` is the price as it
+    is now, where a payer saw another one (QUOTE_CHANGED).
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class PaycoreError(Exception):
         violations: tuple[Violation, ...] = (),
         retry_after_seconds: float | None = None,
         request_id: str = "",
+        quote: cashier_pb2.Quote | None = None,
     ) -> None:
         super().__init__(text)
         self.code = code
@@ -52,6 +56,7 @@ class PaycoreError(Exception):
         self.violations = violations
         self.retry_after_seconds = retry_after_seconds
         self.request_id = request_id
+        self.quote = quote
 
     def __str__(self) -> str:
         fields = "".join(f"; {violation.field}: {violation.reason or violation.text}" for violation in self.violations)
@@ -121,6 +126,7 @@ def from_rpc(error: grpc.RpcError, request_id: str = "") -> PaycoreError:
     info = _read(details, error_details_pb2.ErrorInfo())
     wrong = _read(details, error_details_pb2.BadRequest())
     retry = _read(details, error_details_pb2.RetryInfo())
+    quote = _read(details, cashier_pb2.Quote())
     kind = _KINDS.get(code, PaycoreError)
     return kind(
         code,
@@ -130,6 +136,7 @@ def from_rpc(error: grpc.RpcError, request_id: str = "") -> PaycoreError:
         violations=tuple(Violation(each.field, each.reason, each.description) for each in wrong.field_violations),
         retry_after_seconds=retry.retry_delay.ToTimedelta().total_seconds() if retry.HasField("retry_delay") else None,
         request_id=request_id,
+        quote=quote if quote.quote_token else None,
     )
 
 

@@ -52,6 +52,7 @@ def create_order(
     return_url: str = "",
     expire_time: datetime | None = None,
     surplus_policy: order_pb2.SurplusPolicy.ValueType = order_pb2.SURPLUS_POLICY_UNSPECIFIED,
+    merchant_payer_no: str = "",
     request_id: str | None = None,
 ) -> order_pb2.CreateOrderRequest:
     """Store a debt and return it. The same number with the same content returns the same order as it stands now."""
@@ -65,6 +66,7 @@ def create_order(
         return_url=return_url,
         expire_time=_instant(expire_time),
         surplus_policy=surplus_policy,
+        merchant_payer_no=merchant_payer_no,
         request_id=_key(request_id),
     )
 
@@ -192,9 +194,10 @@ def submit_payment(
     inputs: Mapping[str, str] | None = None,
     client: common_pb2.ClientContext | None = None,
     returns_to_page: bool = False,
+    quote_token: str = "",
     request_id: str | None = None,
 ) -> cashier_pb2.SubmitPaymentRequest:
-    """Begin a payment by the method that the payer chose."""
+    """Begin a payment by the method that the payer chose, at the price that the quote seals; whatever it is without one."""
     return cashier_pb2.SubmitPaymentRequest(
         session_id=session_id,
         channel=channel,
@@ -202,6 +205,7 @@ def submit_payment(
         inputs=inputs,
         client=client,
         returns_to_page=returns_to_page,
+        quote_token=quote_token,
         request_id=_key(request_id),
     )
 
