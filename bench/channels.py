@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from bench import load, servers
 from bench.rows import Bench, Row, lines
 from paycore.channel import ENTRY_POINT_GROUP, ChannelVerb, KitSimulator, Method, NoticeReply, RawNotice
+from paycore.core.offers import Offer, OfferKind
 from paycore.core.order import Details, LineItem, OrderState
 from paycore.engine import Engine
 from paycore.engine.accounts import Accounts
@@ -33,7 +34,7 @@ from paycore.engine.keyring import KEY_BYTES, Keyring, open_keyring
 from paycore.engine.memory import Memory
 from paycore.engine.orders import OrderDraft
 from paycore.engine.simulators import SimulatorServer
-from paycore.store import App, Store
+from paycore.store import App, Store, StoredOffer
 from paycore.testing.wires import InlineCarrier
 from paycore.v1 import cashier_pb2
 from tests.walks.town import Town, found
@@ -310,6 +311,7 @@ async def cashier(bench: Bench) -> list[Row]:
         town = await found(bench.databases["sqlite"](), folder, simulators["sandbox"].settings(GATEWAY), UNPACED)
         for name in sorted(set(simulators) - {"sandbox"}):
             await _open_account(town, name, dict(simulators[name].settings(street.base_url(name))))
+        _make_offers(town)
         server = servers.again(town)
         async with servers.running(server.process) as process, lines(process.address, server.key) as (line,):
             return [await _cashier_row(bench, process.address, line, face) for face in FACES]
@@ -333,8 +335,39 @@ async def _cashier_row(bench: Bench, address: str, line: Any, face: str) -> Row:
         shown = cashier_pb2.GetCashierSessionResponse.FromString(await payer.ask(path, body)).session
     channels = len({option.channel for option in shown.options})
     return Row(
-        f"GetCashierSession on {face}, {len(shown.options)} options of {channels} channels, {SESSIONS_A_SECOND}/s",
+        f"GetCashierSession on {face}, {len(shown.options)} options of {channels} channels, {OFFERS} offers, {SESSIONS_A_SECOND}/s",
         f"p50 {figures.at(0.5) * 1000:.1f} ms, p99 {figures.at(0.99) * 1000:.1f} ms",
+    )
+
+
+OFFERS = 20
+
+
+def _make_offers(town: Town) -> None:
+    """Offers of every sort, of which each method meets most."""
+    store = Store.open(town.settings["PAYCORE_DATABASE_URL"], pool_size=2, check_durability=False)
+    try:
+        with store.write() as unit:
+            for number in range(OFFERS):
+                unit.put_offer(StoredOffer(_offer(number), town.app_id, number))
+    finally:
+        store.close()
+
+
+def _offer(number: int) -> Offer:
+    is_percent = bool(number % 2)
+    return Offer(
+        f"of-bench-{number}",
+        f"优惠{number}",
+        f"Offer {number}",
+        OfferKind.PERCENT if is_percent else OfferKind.FIXED,
+        "CNY",
+        amount_minor=0 if is_percent else 1 + number,
+        basis_points=100 + number if is_percent else 0,
+        budget_minor=10**9,
+        quota=10**6,
+        methods=("alipay", "wechatpay.native") if number % 5 == 4 else (),
+        stacks=number % 4 == 3,
     )
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from playwright.async_api import Page, expect
 
+from paycore.core.offers import Offer, OfferKind
+from paycore.store import OfferState, StoredOffer
 from paycore.v1 import order_pb2, payment_pb2
 from tests.browser.till import CAR, DESK, PHONE, Till, chooses, sees
 from tests.rpc.shop import money
@@ -227,3 +231,68 @@ async def test_a_page_that_comes_back_from_the_past_looks_again(till: Till) -> N
     await till.payment(order)
     async with page.expect_request(re.compile("GetCashierSession"), timeout=2_000):
         await page.evaluate("window.dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+
+
+# ---------------------------------------------------------------------------------------------- offers
+
+
+def put(till: Till, state: OfferState = OfferState.ACTIVE, **terms: Any) -> None:
+    """Ten off for everybody who pays by the sandbox's QR; the server knows of it at once."""
+    offer = Offer("of-ten", "立减十元", "Ten off", OfferKind.FIXED, "CNY", 1000, methods=("sandbox.qr",), **terms)
+    engine = till.server.engine
+    with engine.store.write() as unit:
+        unit.put_offer(StoredOffer(offer, till.server.app.app_id, engine.clock.now(), state))
+    engine.offers.forget(till.server.app.app_id)
+
+
+@pytest.fixture
+def ten_off(till: Till) -> Iterator[None]:
+    put(till)
+    yield
+    put(till, OfferState.PAUSED)
+
+
+async def test_offers_are_listed_and_the_button_says_what_is_left_to_pay(till: Till, ten_off: None) -> None:
+    order, page = await till.visit(amount=money(12_800))
+    await chooses(page, "QR")
+    offers = page.locator("header .offers")
+    await expect(offers).to_have_text(re.compile(r"Ten off\s*-CN¥10\.00"))
+    await expect(page.locator("label.row", has_text="Sandbox QR")).to_contain_text("Ten off")
+    await sees(page, "You save CN¥10.00")
+    await page.get_by_role("button", name="Pay CN¥118.00").click()
+    await expect(page.get_by_role("img", name="Scan to pay")).to_be_visible()
+    await expect(offers).to_be_visible()
+    payment = await till.payment(order)
+    assert payment.amount == money(11_800)
+    till.server.pay(payment.payment_id)
+    await sees(page, "Payment complete")
+    await expect(page.locator("strong.amount")).to_have_text("CN¥118.00")
+
+
+async def test_nobody_pays_a_price_that_they_did_not_see(till: Till, ten_off: None) -> None:
+    order, page = await till.visit(amount=money(12_800))
+    await chooses(page, "QR")
+    await expect(page.locator("#pay")).to_have_text("Pay CN¥118.00")
+    put(till, OfferState.PAUSED)
+    await page.locator("#pay").click()
+    await sees(page, "The price has changed. Please check it and pay again.")
+    await expect(page.locator("#pay")).to_have_text("Pay CN¥128.00")
+    assert not (await till.stands(order)).payments
+    await page.locator("#pay").click()
+    assert (await till.payment(order)).amount == money(12_800)
+
+
+async def test_the_way_that_was_paid_last_is_known_to_the_server_and_to_the_device(till: Till) -> None:
+    who = await till.person()
+    order, page = await till.visit(who, merchant_payer_no="u-9")
+    await chooses(page, "page")
+    await page.locator("#pay").click()
+    await page.wait_for_url(re.compile("sandbox"))
+    till.server.pay((await till.payment(order)).payment_id)
+    await page.go_back()
+    await sees(page, "Payment complete")
+    for visitor, known in ((who, {}), (await till.person(), {"merchant_payer_no": "u-9"})):
+        _, again = await till.visit(visitor, **known)
+        await expect(again.locator("label.row", has_text="page").locator("em")).to_have_text("Last used")
+    _, again = await till.visit(who)
+    await expect(again.locator("label.row", has_text="page").locator("input")).to_be_checked()

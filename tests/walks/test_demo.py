@@ -15,7 +15,7 @@ from paycore.engine.host import Host
 from paycore_bridge import qr
 from tests.cli.running import Outcome, environment, paycore
 
-OURS = ["app", "qr", "refunds", "expiry", "late"]
+OURS = ["app", "qr", "offer", "refunds", "expiry", "late"]
 MONEY_COMES_BACK = ["app", "qr", "web", "refund"]
 THEIRS = {"alipay": MONEY_COMES_BACK, "appleiap": ["store"], "wechatpay": MONEY_COMES_BACK}
 SCENES = [*OURS, *(f"{channel}.{story}" for channel, stories in THEIRS.items() for story in stories), "audit"]
@@ -47,6 +47,8 @@ def test_the_demo_tells_every_story_for_programs(tmp_path: Path) -> None:
     assert "orderString" in told["app"][_at(told["app"], "action")]["params"]["arguments"]
     assert kinds(told["app"]) == ["payment.created", "payment.succeeded", "order.paid"]
     assert kinds(told["qr"])[-2:] == ["payment.succeeded", "order.paid"]
+    assert kinds(told["offer"])[-2:] == ["payment.succeeded", "order.paid"]
+    assert any("5.00 off by QR code" in line.get("text", "") for line in told["offer"])
     assert kinds(told["refunds"]).count("refund.succeeded") == 2
     assert kinds(told["expiry"])[-3:] == ["order.closing", "payment.closed", "order.closed"]
     assert told["expiry"][_at(told["expiry"], "good")]["calls"][-2:] == ["trades/query", "trades/close"]
@@ -110,7 +112,7 @@ def test_the_demo_shows_people_the_code_and_the_lines(tmp_path: Path) -> None:
     again = paycore(
         "audit", "--json", home=tmp_path, variables={"PAYCORE_DATABASE_URL": f"sqlite:///{folder}/paycore.db"}
     )
-    assert again.json["orders"] == 3 + sum(story != "refund" for stories in THEIRS.values() for story in stories)
+    assert again.json["orders"] == 4 + sum(story != "refund" for stories in THEIRS.values() for story in stories)
     assert again.json["is_clean"]
 
 

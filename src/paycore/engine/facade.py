@@ -94,6 +94,7 @@ class Engine:
         self._sequencer = None if store.dialect == "sqlite" else Sequencer(store, clock, self._feeds_grew, run=run)
         self._hints = None if hints_url is None else _hints(hints_url, self._heard, self._ring_feeds)
         self._is_started = False
+        self.offers = Offers(self.memory, keyring, host, clock)
         desk = self._desk = Desk(
             clock=clock,
             ids=ids,
@@ -105,7 +106,7 @@ class Engine:
             room=room,
             asker=asker,
             verbs=self.verbs,
-            offers=Offers(self.memory, keyring, host, clock),
+            offers=self.offers,
         )
         self.sessions = Sessions(desk, Tokens(keyring))
         self.sealing = Sealing(keyring, host, clock, ids)
@@ -362,8 +363,8 @@ class Engine:
             accounts,
             unusable_at=there,
             host=self.host,
-            offers=self._desk.offers,
-            deals=await self._desk.offers.deals(order, to_show=True),
+            offers=self.offers,
+            deals=await self.offers.deals(order, to_show=True),
             now=self.clock.now(),
         )
 

@@ -77,12 +77,15 @@ async def open_house(folder: Path) -> AsyncIterator[House]:
 async def _settle_in(settings: Settings, accounts: dict[str, dict[str, str]]) -> str:
     """A fresh database with an app and its account at every simulator. Returns the app's key."""
     from paycore.cli.apps import add_app
+    from paycore.cli.demo.stories import FIVE_OFF
     from paycore.cli.opening import accounts_of, store_of
+    from paycore.store import StoredOffer
 
     with store_of(settings, any_schema=True, may_make=True) as store:
         store.migrate()
         with store.write() as unit:
             app, api_key = add_app(unit, "demo", limits={"return_hosts": (SHOP_HOST,)})
+            unit.put_offer(StoredOffer(FIVE_OFF, app.app_id, app.created_at))
         with accounts_of(settings, store) as books:
             for channel, values in accounts.items():
                 await books.add(app.app_id, channel, "sandbox", values, title="demo")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from paycore.cli.demo.stage import (
+    CHANNEL,
     CURRENCY,
     Differs,
     Order,
@@ -18,8 +19,20 @@ from paycore.cli.demo.stage import (
 from paycore.cli.demo.visits import visit
 from paycore.cli.lines import amount, major
 from paycore.client import Forbidden
-from paycore.v1 import anomaly_pb2, cashier_pb2, order_pb2
+from paycore.core.offers import Offer, OfferKind
+from paycore.v1 import anomaly_pb2, cashier_pb2, common_pb2, order_pb2
 
+FIVE_OFF = Offer(
+    "demo-five-off",
+    "扫码立减 5 元",
+    "5.00 off by QR code from 40.00 on",
+    OfferKind.FIXED,
+    CURRENCY,
+    amount_minor=5_00,
+    threshold_minor=40_00,
+    methods=(f"{CHANNEL}.qr",),
+    quota=1_000,
+)
 EXPIRY_SECONDS = 65.0
 """The shortest life that an order may be given is a minute."""
 LEFT_SECONDS = 2.0
@@ -30,6 +43,7 @@ async def act(stage: Stage) -> None:
     """All stories, one after the other. Raises Differs at the first step that ends otherwise than it should."""
     await pay_in_an_app(stage)
     by_code = await pay_by_code(stage)
+    await pay_with_an_offer(stage)
     await give_back(stage, by_code)
     expired = await let_expire(stage)
     await pay_too_late(stage, expired)
@@ -81,6 +95,30 @@ async def pay_by_code(stage: Stage) -> order_pb2.Order:
         paid = await stream.until("PAID", lambda now: now.state == Order.STATE_PAID)
     narrator.good(f"PAID, {major(paid.captured_minor, CURRENCY)} captured.", order_id=order.order_id)
     return paid
+
+
+async def pay_with_an_offer(stage: Stage) -> None:
+    """The cashier shows what a method costs after its offers, sealed; that is what the payer pays."""
+    narrator = stage.narrator
+    narrator.open("offer", "An order with an offer")
+    order = await create(stage, "DEMO-OFFER", 45_00, "A tea pot")
+    opened = await stage.client.create_cashier_session(order.order_id, client=common_pb2.ClientContext(face="pc"))
+    session, qr = opened.session, (CHANNEL, "qr")
+    option = next(one for one in session.options if (one.channel, one.method) == qr)
+    expect(option.amount.amount_minor == 40_00, f"the cashier shows {amount(option.amount)}")
+    for offer in option.offers:
+        narrator.say(f"The cashier: {option.display_name_en} for {amount(option.amount)}, “{offer.title_en}”.")
+    async with stream_of(stage, order, "deal") as stream:
+        begun = await stage.client.submit_payment(
+            session.session_id, channel=CHANNEL, method="qr", quote_token=option.quote_token
+        )
+        narrator.say(f"SubmitPayment at the price that was shown: {begun.payment.payment_id}")
+        stage.street.scan_and_pay(code_of(begun.payment))
+        paid = await stream.until("PAID", lambda now: now.state == Order.STATE_PAID)
+    expect(paid.captured_minor == 40_00, f"40.00 was captured, not {paid.captured_minor}")
+    narrator.good(
+        f"PAID, {major(paid.captured_minor, CURRENCY)} captured of {amount(order.amount)}.", order_id=order.order_id
+    )
 
 
 async def give_back(stage: Stage, order: order_pb2.Order) -> None:
