@@ -4,7 +4,7 @@
     verbs           Channel: prepare query close refund query_refund read_notice confirm statement refresh operate
     conversations   Conversation, Request, Reply, Silence, Forged, Malformed, Secret
     findings        Paid, Waiting, ... and their refund twins; AboutPayment and AboutRefund name whose they are
-    simulators      Simulator, and KitSimulator for the conformance kit
+    simulators      Simulator, KitSimulator for the conformance kit, and what one may offer besides for whole worlds
 
 docs/write-a-channel.md walks through all of it. A plugin imports from here, from `paycore_bridge`, the standard library and `cryptography`; nothing else of paycore.
 """
@@ -44,7 +44,21 @@ from paycore.channel.kind import (
     StatementKind,
     Text,
 )
-from paycore.channel.simulator import KitSimulator, Lie, OutgoingNotice, PayerPhone, Simulator, TradeSeen
+from paycore.channel.simulator import (
+    KitSimulator,
+    LateMoney,
+    Lie,
+    OutgoingNotice,
+    PayerInputs,
+    PayerPhone,
+    RefundCourse,
+    RefundDesk,
+    ScanAnswer,
+    Scanner,
+    Simulator,
+    Storefront,
+    TradeSeen,
+)
 from paycore.channel.spec import ENTRY_POINT_GROUP, hookimpl, hookspec
 from paycore.channel.statement import (
     BillAmount,
@@ -117,6 +131,13 @@ __all__ = [
     "KeyVersion",
     "KitSimulator",
     "Lie",
+    "LateMoney",
+    "PayerInputs",
+    "RefundCourse",
+    "RefundDesk",
+    "ScanAnswer",
+    "Scanner",
+    "Storefront",
     "Limit",
     "LineItem",
     "LineKind",
