@@ -103,8 +103,8 @@ class Street(Protocol):
     def buy(self, payment: PaymentRow, product: str, plan_json: str, *, amount_minor: int) -> str:
         """Buy in the store; returns the evidence that the app is handed."""
 
-    def hands_in_after(self, dice: random.Random) -> float | None:
-        """How many seconds after a purchase the phone hands in its evidence; None: not by itself."""
+    def hands_in_after(self, dice: random.Random) -> Sequence[float]:
+        """How many seconds after a purchase the phone hands in its evidence, each time; never, if there are none."""
 
     def unfinished(self) -> Mapping[str, str]:
         """The evidence that phones hold on to until somebody wants it, by the payments that it is about."""

@@ -71,6 +71,8 @@ class Options:
     """How long the channel takes to make a refund; None: until somebody ends it."""
     bad_refund_ends: float
 
+    forged_beside: float = 0.0
+    """How often a forged notice comes beside a genuine one; `forged_notices` come in its place."""
     rough_seconds: float = 420.0
     """How long people have before the faults stop."""
     channel: str = "sandbox"

@@ -93,14 +93,12 @@ class Phones(Person):
         amount_minor = self.dice.randrange(100, 1000)
         receipt = self.street.buy(payment, self.matter.product, plan, amount_minor=amount_minor)
         self.world.loop.note(f"somebody bought for {payment.payment_id}")
-        after = self.street.hands_in_after(self.dice)
-        if after is None:
-            return
-        proof = self.world.requests.proof(payment.payment_id, receipt)
-        if after:
-            self.held.append((true_now() + round(after * SECOND), proof))
-        else:
-            self.world.begin(self.try_to(self.shop, "ConfirmPayment", proof))
+        for after in self.street.hands_in_after(self.dice):
+            proof = self.world.requests.proof(payment.payment_id, receipt)
+            if after:
+                self.held.append((true_now() + round(after * SECOND), proof))
+            else:
+                self.world.begin(self.try_to(self.shop, "ConfirmPayment", proof))
 
     async def start_again(self) -> None:
         """Phones that were put away are started again, and come with what was bought on them."""

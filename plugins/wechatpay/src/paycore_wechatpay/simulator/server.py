@@ -335,6 +335,7 @@ class WechatPaySimulator:
         trade = self.books.trades.get(trade_no)
         if trade is None or trade.mchid != merchant.mchid:
             raise Refusal(404, "RESOURCE_NOT_EXISTS", "订单不存在")
+        is_new = self.books.find_refund(refund_no) is None
         refund = self.books.refund(
             trade,
             out_refund_no=refund_no,
@@ -344,6 +345,8 @@ class WechatPaySimulator:
             now=now,
         )
         shown = trade.show_refund(refund)
+        if is_new:
+            self._announce_refund(trade, refund, now)  # it may have ended at once
         self._settle(now)
         return 200, shown
 
@@ -521,7 +524,9 @@ class WechatPaySimulator:
 
     def refund_in_console(self, payment_id: str, now: int, *, amount_minor: int) -> str:
         """Somebody at the merchant refunds in the merchant console; returns WeChat Pay's refund number."""
-        refund = self.books.refund_here(self._trade(payment_id), amount_minor, now)
+        trade = self._trade(payment_id)
+        refund = self.books.refund_here(trade, amount_minor, now)
+        self._announce_refund(trade, refund, now)
         self._settle(now)
         return refund.refund_id
 

@@ -90,8 +90,16 @@ class PluggedMaker:
         is_store = all(method.price is Price.STORE for method in self._kind.methods)
         needs_both = is_store or not self._kind.verbs >= {ChannelVerb.QUERY, ChannelVerb.CLOSE, ChannelVerb.READ_NOTICE}
         roads = Roads.BOTH if needs_both and options.roads is Roads.NOTICES else options.roads
-        rough_seconds = STORE_SECONDS if is_store else options.rough_seconds
-        return replace(options, roads=roads, hidden_trades=False, pays_other_merchants=0.0, rough_seconds=rough_seconds)
+        return replace(
+            options,
+            roads=roads,
+            hidden_trades=False,
+            forged_notices=0.0,
+            forged_beside=3 * options.forged_notices,
+            bad_refund_ends=2 * options.bad_refund_ends,
+            pays_other_merchants=0.0,
+            rough_seconds=STORE_SECONDS if is_store else options.rough_seconds,
+        )
 
     def __call__(self, options: Options, weather: Weather) -> "Plugged":
         made = self._make(seed=f"world {options.seed}") if self._is_repeatable else self._make()
@@ -224,7 +232,7 @@ class Plugged:
         return self._weather.dice.uniform(0, min(options.late_seconds, LATEST_SECONDS))
 
     def forgery(self, notice: OutgoingNotice) -> OutgoingNotice | None:
-        if not self._weather.strikes("notice: forged beside it", self._options.forged_notices):
+        if not self._weather.strikes("notice: forged beside it", self._options.forged_beside):
             return None
         forgeries = self._simulator.forgeries(notice.request, true_now())
         is_timed = self.kind.notice_window_seconds is not None and not self._options.clocks_are_good

@@ -13,8 +13,8 @@ from paycore.testing.simulation.timing import true_now
 from paycore.v1 import common_pb2
 
 CLIENT_IP = "203.0.113.7"
-LATEST_START = 1000.0
-"""When a phone that was put away after a purchase is started again, at the latest."""
+STARTS_AGAIN = (300.0, 1100.0)
+"""When a phone that was put away after a purchase is started again: its evidence is old by then."""
 
 
 @contextmanager
@@ -121,9 +121,10 @@ class PluggedStreet:
         store.announce_sale(payment.token, now)
         return evidence
 
-    def hands_in_after(self, dice: random.Random) -> float | None:
-        """At once, or when the phone is started again, or never."""
-        return dice.choice([0.0, 0.0, dice.uniform(0, LATEST_START), None])
+    def hands_in_after(self, dice: random.Random) -> Sequence[float]:
+        """At once, or when the phone is started again, or both, or never."""
+        late = dice.uniform(*STARTS_AGAIN)
+        return dice.choice([(0.0,), (0.0, late), (late,), (late, late + 60), ()])
 
     def unfinished(self) -> Mapping[str, str]:
         return self._evidence
@@ -135,8 +136,8 @@ class PluggedStreet:
             sale = self._simulator.sale(payment.token)
             return 0 if sale is None or payment.token in self.given_back else sale.paid_minor
         seen = self._simulator.trade(payment.payment_id)
-        if seen is None:
-            return 0
+        if seen is None or self._methods[payment.method].may_pay_at_prepare:
+            return 0  # what a till was paid may have no notices; a refund of it that nobody asked for is the statement's to tell
         promised = max(seen.returned_minor, sum(self._simulator.refunds(payment.payment_id).values()))
         return seen.paid_minor - promised
 

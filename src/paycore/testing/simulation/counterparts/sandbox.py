@@ -227,8 +227,8 @@ class SandboxStreet:
         with _refusing():
             return self._simulator.buy(product, payment.token, true_now(), amount_minor=amount_minor)
 
-    def hands_in_after(self, dice: random.Random) -> float | None:
-        return 0.0 if dice.random() < 0.7 else None
+    def hands_in_after(self, dice: random.Random) -> Sequence[float]:
+        return [0.0] if dice.random() < 0.7 else []
 
     def unfinished(self) -> Mapping[str, str]:
         """Phones here forget at once; the store's own notice tells of what they forgot."""
