@@ -235,8 +235,8 @@ class Plugged:
         if not self._weather.strikes("notice: forged beside it", self._options.forged_beside):
             return None
         forgeries = self._simulator.forgeries(notice.request, true_now())
-        is_timed = self.kind.notice_window_seconds is not None and not self._options.clocks_are_good
-        names = [FORGED_KEY] if is_timed else sorted(forgeries)  # where clocks are wrong a wrong time is nobody's fault
+        is_timed = self.kind.notice_window_seconds is not None  # a wrong time may be right when it arrives
+        names = [FORGED_KEY] if is_timed else sorted(forgeries)
         forged = forgeries[self._weather.dice.choice(names)]
         self._forged.add(_mark(forged.headers, forged.body))
         return OutgoingNotice(f"{notice.key} forged {next(self._numbers)}", forged)
