@@ -44,8 +44,8 @@ types: $(READY) ## mypy alone
 bench: $(READY) ## print the table of how fast it is, as ratios against a bare echo
 	@$(BIN)/python -m bench
 
-storm: $(READY) ## replay the simulated world of SEED=n, or run MANY=n worlds on all cores
-	@$(BIN)/python -m paycore.testing.simulation $(if $(MANY),--many $(MANY) $(if $(SEED),--from $(SEED)),$(or $(SEED),1))
+storm: $(READY) ## replay the simulated world of SEED=n, or run MANY=n worlds on all cores; CHANNEL=alipay for a plugin
+	@$(BIN)/python -m paycore.testing.simulation $(if $(CHANNEL),--channel $(CHANNEL)) $(if $(MANY),--many $(MANY) $(if $(SEED),--from $(SEED)),$(or $(SEED),1))
 
 chaos: $(READY) ## kill and cut everything for MINUTES=3 from SEED=n, then compare all books
 	@$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))

@@ -1,9 +1,11 @@
 """An engine's life: it starts on a current schema, does what is due by itself, and leaves nothing behind."""
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from paycore.channel import Reply, Request, Silence
 from paycore.core.order import OrderState, PaymentState
 from paycore.core.refusals import Reason
+from paycore.core.terms import SECOND
 from paycore.store import App, StaleSchema, Store, StoreUnavailable
 from tests.engine.channels import ScriptedChannel, closed, paid, says, waiting
 from tests.engine.world import World, kept_simply, reason_of, scripted
@@ -216,3 +219,22 @@ def test_importing_the_engine_takes_no_transport_along() -> None:
     code = f"import sys, paycore.engine; print([name for name in {forbidden!r} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert found.stdout.strip() == "[]"
+
+
+async def test_work_that_is_called_off_before_it_began_leaves_nothing_behind(store: Store) -> None:
+    """A caller hands over what is due; before the first step of it everything ends. No coroutine is left that nobody awaited."""
+    world = scripted(store, ScriptedChannel())
+    await world.account()
+    order = await world.order()
+    await world.pay(order)
+    desk, before = world.engine._desk, asyncio.all_tasks()
+    with warnings.catch_warnings(record=True) as complaints:
+        warnings.simplefilter("always")
+        caller = asyncio.create_task(desk.do_now(order.order_id, SECOND))
+        await asyncio.sleep(0)
+        [begun] = asyncio.all_tasks() - before - {caller}
+        begun.cancel()
+        await asyncio.gather(caller, return_exceptions=True)
+        del begun, caller
+        gc.collect()
+    assert [str(one.message) for one in complaints] == []

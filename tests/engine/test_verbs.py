@@ -1,6 +1,7 @@
 """What is due is done: asked, closed, refunded; and whatever was heard is told with its evidence."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -139,6 +140,25 @@ async def test_a_close_asks_first_and_closes_only_what_is_open(
     channel.query_ = said
     told = await world.engine.close_order(world.app_id, order.order_id, world.request())
     assert (channel.verbs(), told.order.state) == (asked, state)
+
+
+@pytest.mark.parametrize(
+    ("gives_back", "asked", "state"),
+    [(True, ["query", "close"], OrderState.CLOSED), (False, ["query"], OrderState.CLOSING)],
+    ids=["a close that gives back", "a close that does not"],
+)
+async def test_a_payer_who_never_confirms_is_called_off_at_expiry(
+    store: Store, gives_back: bool, asked: list[str], state: OrderState
+) -> None:
+    """The channel may say "paying" of a scanned payer for ever. Where a close gives back it is safe whatever the payer does."""
+    channel = ScriptedChannel(query_=says(PayerPaying()), close_=says(Reversed()))
+    world, order = await begun(store, channel, methods=(replace(METHODS[0], close_reverses=gives_back),))
+    await world.engine.close_order(world.app_id, order.order_id, world.request())
+    assert (channel.verbs(), (await world.stands(order)).state) == (["query"], OrderState.CLOSING), "not before"
+    channel.asked.clear()
+    world.clock.set(order.expires_at)
+    await world.do_due()
+    assert (channel.verbs(), (await world.stands(order)).state) == (asked, state)
 
 
 async def test_not_found_closes_nothing_before_the_margin_and_needs_no_close_after_it(store: Store) -> None:

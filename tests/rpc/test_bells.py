@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from paycore.rpc.bells import AT_ONCE, SECOND, Bell, Wheel, ring_in_turn
+from paycore.rpc.watch import Watches
 
 
 class HandClock:
@@ -123,6 +127,24 @@ async def test_a_bell_off_the_wheel_does_not_ring(clock: HandClock, wheel: Wheel
     assert not await is_rung(bell)
 
 
+async def test_bells_ring_in_the_order_in_which_they_were_hung(clock: HandClock, wheel: Wheel) -> None:
+    """Not in that of their addresses, which is another in every run."""
+    rung: list[int] = []
+
+    async def wait(number: int, bell: Bell) -> None:
+        await bell.wait()
+        rung.append(number)
+
+    bells = [Bell() for _ in range(60)]
+    hung = [*range(0, 60, 2), *range(1, 60, 2)]
+    waiting = [asyncio.ensure_future(wait(number, bells[number])) for number in range(60)]
+    for number in hung:
+        wheel.set(bells[number], clock.now() + 5 * SECOND)
+    await clock.pass_seconds(6)
+    await asyncio.wait_for(asyncio.gather(*waiting), 1)
+    assert rung == hung
+
+
 async def test_many_bells_cost_one_sleep(clock: HandClock, wheel: Wheel) -> None:
     bells = [Bell() for _ in range(1_000)]
     for number, bell in enumerate(bells):
@@ -150,3 +172,16 @@ async def test_many_bells_rung_at_once_let_others_have_a_turn() -> None:
     await asyncio.gather(*waiting)
     assert order.count("bell") == len(bells)
     assert order.index("other") <= 2 * AT_ONCE
+
+
+async def test_who_has_watched_longest_is_woken_first() -> None:
+    """By news and by the end of the house alike."""
+    engine: Any = SimpleNamespace(clock=HandClock())
+    source: Any = SimpleNamespace(bells={})
+    watches, drain, bells = Watches(engine), asyncio.Event(), [Bell() for _ in range(60)]
+    with ExitStack() as stack:
+        for bell in bells:
+            stack.enter_context(watches._waking(bell, source, drain))
+        assert (list(source.bells), list(watches._open)) == (bells, bells)
+    assert not source.bells
+    await watches.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import protovalidate
 import pytest
 from google.protobuf.message import Message
 
@@ -50,3 +51,10 @@ def test_a_crowd_is_all_that_is_said(name: str) -> None:
         validator.check(request)
     assert refused.value.reason is Reason.OUT_OF_BOUNDS
     assert [wrong.field for wrong in refused.value.violations] == [place]
+
+
+def test_the_rules_are_compiled_once_for_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pipeline has a validator of its own; what takes long is made for the first one only."""
+    monkeypatch.setattr(protovalidate, "Validator", lambda: pytest.fail("the rules are compiled again"))
+    with pytest.raises(Invalid):
+        Validator().check(order_pb2.CreateOrderRequest())

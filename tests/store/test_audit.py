@@ -17,13 +17,13 @@ from paycore.core.decide import Decision
 from paycore.core.ids import Prefix
 from paycore.core.order import Order, SurplusPolicy
 from paycore.core.terms import AfterUnknown
-from paycore.store import App, Change, RequestKey, Store, StoredRequest
+from paycore.store import App, Change, RequestKey, Session, Store, StoredRequest
 from paycore.store.audit import audit
 from paycore.store.rules import RULES, Violation
 from tests.core import stories
 from tests.core.test_walks import _fact, _maybe_lease
 from tests.store import loose
-from tests.store.made import APP, NOW, OTHER_APP, Told, new_id
+from tests.store.made import APP, LEASE, NOW, OTHER_APP, Told, new_id
 from tests.store.test_evidence import evidence, orphan
 from tests.support import postgres
 
@@ -52,6 +52,17 @@ def books(store: Store) -> Store:
 
 
 def test_honest_books_are_clean(books: Store) -> None:
+    assert found(books) == []
+
+
+def test_a_request_may_be_answered_with_a_cashier_session(books: Store) -> None:
+    told = Told(number="to be paid at the cashier").save(books)
+    session_id = new_id(Prefix.SESSION)
+    key = RequestKey(APP, "CreateCashierSession", "s")
+    with books.write() as unit:
+        unit.put_session(Session(session_id, APP, told.now.order_id, NOW + LEASE, NOW))
+        unit.put_requests([StoredRequest(key, b"{}", told.now.order_id, session_id, NOW)])
+        unit.number_feed(1000)
     assert found(books) == []
 
 

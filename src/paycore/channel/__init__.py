@@ -5,7 +5,7 @@
     conversations   Conversation, Request, Reply, Silence, Forged, Malformed, Secret
     offers          Offer and OfferKind, for the hook paycore_offers, which is given an OfferAsk
     findings        Paid, Waiting, ... and their refund twins; AboutPayment and AboutRefund name whose they are
-    simulators      Simulator, and KitSimulator for the conformance kit
+    simulators      Simulator, KitSimulator for the conformance kit, and what one may offer besides for whole worlds
 
 docs/write-a-channel.md walks through all of it. A plugin imports from here, from `paycore_bridge`, the standard library and `cryptography`; nothing else of paycore.
 """
@@ -46,7 +46,21 @@ from paycore.channel.kind import (
     Text,
 )
 from paycore.channel.offers import OfferAsk
-from paycore.channel.simulator import KitSimulator, Lie, OutgoingNotice, PayerPhone, Simulator, TradeSeen
+from paycore.channel.simulator import (
+    KitSimulator,
+    LateMoney,
+    Lie,
+    OutgoingNotice,
+    PayerInputs,
+    PayerPhone,
+    RefundCourse,
+    RefundDesk,
+    ScanAnswer,
+    Scanner,
+    Simulator,
+    Storefront,
+    TradeSeen,
+)
 from paycore.channel.spec import ENTRY_POINT_GROUP, hookimpl, hookspec
 from paycore.channel.statement import (
     BillAmount,
@@ -119,6 +133,7 @@ __all__ = [
     "KeyState",
     "KeyVersion",
     "KitSimulator",
+    "LateMoney",
     "Lie",
     "Limit",
     "LineItem",
@@ -140,6 +155,7 @@ __all__ = [
     "OperationRefused",
     "OutgoingNotice",
     "Paid",
+    "PayerInputs",
     "PayerPaying",
     "PayerPhone",
     "PaymentAsk",
@@ -153,6 +169,8 @@ __all__ = [
     "Refreshed",
     "RefundAsk",
     "RefundBounced",
+    "RefundCourse",
+    "RefundDesk",
     "RefundFailed",
     "RefundFinding",
     "RefundNotFound",
@@ -164,6 +182,8 @@ __all__ = [
     "Reply",
     "Request",
     "Reversed",
+    "ScanAnswer",
+    "Scanner",
     "Secret",
     "Setting",
     "Silence",
@@ -175,6 +195,7 @@ __all__ = [
     "StatementLine",
     "StatementNotReady",
     "StorePurchase",
+    "Storefront",
     "Text",
     "TradeSeen",
     "Unknown",

@@ -242,7 +242,8 @@ class ChannelKind:
 
     `open` gives the channel of one account; it parses keys (slow: the engine calls it off the event loop, once) and raises
     ValueError with a sentence without secrets when settings are wrong. `refusals` are the exact answers to notices that
-    are not taken. `simulator` makes the channel's own side for tests, demo and development.
+    are not taken. `simulator` makes the channel's own side for tests, demo and development; one that can be given a `seed` (a
+    text) has the same numbers again for the same seed, so that a world it plays in can be replayed.
 
     `verbs` says which verbs are offered; a verb that is not declared is not there. `statements`, `refresh_seconds` and
     `operations` belong to the verbs statement, refresh and operate, and are declared with them or not at all.
@@ -273,7 +274,7 @@ class ChannelKind:
     operations: tuple[Operation, ...] = ()
     api_version: int = API_VERSION
     version: str = "0"
-    simulator: "Callable[[], Simulator] | None" = None
+    simulator: "Callable[..., Simulator] | None" = None
     bridge: "ChannelBridge | None" = None
     """What its SDKs take and answer, per target; sealed plans carry its result tables, and `paycore bridge lint` explains by it."""
 

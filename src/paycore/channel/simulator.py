@@ -56,17 +56,6 @@ class PayerPhone(Protocol):
         """
 
 
-# ---------------------------------------------------------------------------------------------- for the conformance kit
-
-
-class Lie(StrEnum):
-    """What a channel's genuine, properly signed word about a trade may have wrong."""
-
-    AMOUNT = "amount"
-    CURRENCY = "currency"
-    MERCHANT = "merchant"
-
-
 @dataclass(frozen=True, slots=True)
 class TradeSeen:
     """A trade as the channel's own books have it."""
@@ -80,6 +69,101 @@ class TradeSeen:
     """What went back."""
     is_closed: bool
     """Closed unpaid."""
+
+
+# ---------------------------------------------------------------------------------------------- for whole worlds
+
+
+@runtime_checkable
+class PayerInputs(Protocol):
+    """What a simulator may offer besides: payers who hand something in before they pay (an openid, the digits of a barcode)."""
+
+    def hand_in(self, method: str, number: int) -> Mapping[str, str]:
+        """What the payer of this number hands in for a method; empty for a method that needs nothing."""
+
+
+class ScanAnswer(StrEnum):
+    """What happens when a payer's code is scanned."""
+
+    PAYS = "pays"
+    HAS_TO_CONFIRM = "has_to_confirm"
+    """The payer is asked first; `pay` is how they confirm."""
+    IS_REFUSED = "is_refused"
+
+
+@runtime_checkable
+class Scanner(Protocol):
+    """What a simulator may offer besides: codes that do not pay at once."""
+
+    def next_scan(self, answer: ScanAnswer | None) -> None:
+        """Let the next code that is scanned be answered so; None: as usual, whatever was asked for before."""
+
+
+@runtime_checkable
+class LateMoney(Protocol):
+    """What a simulator may offer besides: money that was under way while its trade came to an end."""
+
+    def pay_late(self, payment_id: str, now: int, *, amount_minor: int | None = None) -> None:
+        """Pay a trade although it is over. Raises LookupError when there is none, ValueError when it is paid already."""
+
+
+class RefundCourse(StrEnum):
+    """How a refund goes at the channel."""
+
+    DONE = "done"
+    UNDER_WAY = "under_way"
+    FAILED = "failed"
+    """It was taken, and its money does not move."""
+    STUCK = "stuck"
+    """Somebody at the merchant has to see to it."""
+
+
+@runtime_checkable
+class RefundDesk(Protocol):
+    """What a simulator may offer besides: refunds that take their time, or go wrong."""
+
+    def refunds_take(self, delay: int | None) -> None:
+        """From now on a refund is carried out so many microseconds after it was taken; None: not before it is ended."""
+
+    def next_refund(self, course: RefundCourse | None) -> None:
+        """Let the next refund that is taken go so, where the channel has such a course; None: as usual, whatever was asked for."""
+
+    def end_refunds(self, now: int) -> None:
+        """Carry out every refund that is under way."""
+
+    def refund_course(self, refund_id: str) -> RefundCourse | None:
+        """How our refund of this id stands in the books; None when the channel does not have it."""
+
+
+@runtime_checkable
+class Storefront(Protocol):
+    """What the simulator of a store may offer besides. A store knows a payment by its token."""
+
+    def notify_to(self, url: str) -> None:
+        """The merchant enters in the store's console where notices are to go."""
+
+    def sale(self, token: str) -> TradeSeen | None:
+        """What was bought under this token; None while nothing was."""
+
+    def announce_sale(self, token: str, now: int) -> None:
+        """Tell the merchant of the sale by a notice."""
+
+    def give_back(self, token: str, now: int) -> None:
+        """The store gives all of it back, by its own decision, and says so."""
+
+    def take_back(self, token: str, now: int) -> None:
+        """What was given back is taken back, and the store says so."""
+
+
+# ---------------------------------------------------------------------------------------------- for the conformance kit
+
+
+class Lie(StrEnum):
+    """What a channel's genuine, properly signed word about a trade may have wrong."""
+
+    AMOUNT = "amount"
+    CURRENCY = "currency"
+    MERCHANT = "merchant"
 
 
 @runtime_checkable

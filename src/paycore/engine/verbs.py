@@ -280,4 +280,6 @@ def _ends(payment: Payment, finding: PaymentFinding, asked_at: int) -> bool:
         return False
     if isinstance(finding, NotFound):
         return asked_at >= payment.expires_at + payment.terms.margin
-    return isinstance(finding, Paid | Closed | Reversed | Declined | PayerPaying | AlreadyPaid)
+    if isinstance(finding, PayerPaying):  # some never confirm; a close that gives back may then cut them short
+        return asked_at < payment.expires_at or not payment.terms.close_reverses
+    return isinstance(finding, Paid | Closed | Reversed | Declined | AlreadyPaid)

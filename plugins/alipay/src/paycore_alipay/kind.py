@@ -146,10 +146,11 @@ def _open(account: AccountKeys) -> AnyChannel:
     return AlipayChannel(account)
 
 
-def _simulator() -> AlipaySimulator:
-    from paycore_alipay.simulator import AlipaySimulator
+def _simulator(seed: str | None = None) -> AlipaySimulator:
+    """A new Alipay. Those with a seed share their keys, which are made once in a process: making them is slow."""
+    from paycore_alipay.simulator import AlipaySimulator, shared_ring
 
-    return AlipaySimulator()
+    return AlipaySimulator(seed, ring=None if seed is None else shared_ring())
 
 
 def _fail(status: int) -> NoticeReply:

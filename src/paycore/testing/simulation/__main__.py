@@ -1,9 +1,10 @@
-"""python -m paycore.testing.simulation SEED ... | --many COUNT [--from SEED]"""
+"""python -m paycore.testing.simulation [--channel NAME] SEED ... | --many COUNT [--from SEED]"""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
+from paycore.testing.simulation.counterparts import SANDBOX, NoSuchChannel, maker_of
 from paycore.testing.simulation.many import Tally, run_many
 from paycore.testing.simulation.report import story
 from paycore.testing.simulation.running import run_seed
@@ -15,23 +16,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("seeds", nargs="*", type=int, help="seeds to run and tell about")
     parser.add_argument("--many", type=int, default=0, metavar="COUNT", help="run so many seeds on all cores")
     parser.add_argument("--from", type=int, default=1_000_000, dest="first", metavar="SEED", help="the first of them")
+    parser.add_argument("--channel", default=SANDBOX, metavar="NAME", help="the plugin that the worlds are played with")
     parser.add_argument("--lines", type=int, default=200, help="how much of a story is told")
     given = parser.parse_args(arguments)
     if bool(given.seeds) == bool(given.many):
         parser.error("give seeds, or --many COUNT")
-    return _many(given.first, given.many, given.lines) if given.many else _each(given.seeds, given.lines)
+    try:
+        maker_of(given.channel)
+    except NoSuchChannel as error:
+        parser.error(str(error))
+    if given.many:
+        return _many(given.channel, given.first, given.many, given.lines)
+    return _each(given.channel, given.seeds, given.lines)
 
 
-def _each(seeds: Sequence[int], lines: int) -> int:
-    outcomes = [run_seed(seed) for seed in seeds]
+def _each(channel: str, seeds: Sequence[int], lines: int) -> int:
+    outcomes = [run_seed(seed, channel=channel) for seed in seeds]
     for outcome in outcomes:
         _say(story(outcome, lines))
     return int(any(outcome.violation for outcome in outcomes))
 
 
-def _many(first: int, count: int, lines: int) -> int:
+def _many(channel: str, first: int, count: int, lines: int) -> int:
     failed, last = 0, Tally()
-    for tally in run_many(range(first, first + count)):
+    for tally in run_many(range(first, first + count), channel=channel):
         for outcome in tally.failed[failed:]:
             _say(story(outcome, lines))
         failed = len(tally.failed)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from paycore.testing.simulation.open_ends import only_a_query_ends
-from paycore.testing.simulation.rows import RefundRow, Rows
+from paycore.testing.simulation.rows import PaymentRow, RefundRow, Rows
 
 if TYPE_CHECKING:
     from paycore.testing.simulation.world import World
@@ -20,7 +20,7 @@ def compare_books(world: "World", rows: Rows, *, asks_on: bool) -> None:
         payment = by_number.get(number)
         if payment is None:
             world.violated("books", f"the channel took {minor} for {number}, of which we know nothing")
-        elif asks_on and payment.task_verb:
+        elif (asks_on and payment.task_verb) or _is_undone(world, payment, minor):
             continue
         elif merchant == payment.merchant and (payment.state, payment.captured_minor) != ("SUCCEEDED", minor):
             world.violated(
@@ -32,10 +32,26 @@ def compare_books(world: "World", rows: Rows, *, asks_on: bool) -> None:
         taken, _ = world.truth.taken(payment)
         if payment.captured_minor and not taken:
             world.violated("books", f"{payment.payment_id} captured {payment.captured_minor} that nobody paid")
+        if payment.state == "SUCCEEDED" and not (asks_on and payment.task_verb):
+            _compare_returned(world, payment, rows)
     for refund in rows.refunds.values():
         if not (asks_on and refund.task_verb):
             _compare_refund(world, refund, rows)
     _nothing_unknown_went_back(world, rows)
+
+
+def _is_undone(world: "World", payment: PaymentRow, minor: int) -> bool:
+    """Whether a close gave back what was taken before we heard that it was taken: then it never was paid."""
+    return payment.state != "SUCCEEDED" and world.truth.returned(payment) == minor
+
+
+def _compare_returned(world: "World", payment: PaymentRow, rows: Rows) -> None:
+    """What went back in all, for books that know it, once nothing is on its way and no person knew better."""
+    refunds, returned = rows.refunds_of(payment.payment_id), world.truth.returned(payment)
+    is_open = any(refund.is_reserving or refund.task_verb for refund in refunds)
+    was_decided = any(one.remedy for refund in refunds for one in rows.anomalies_of(refund.refund_id))
+    if returned is not None and payment.refunded_minor != returned and not is_open and not was_decided:
+        world.violated("books", f"{payment.payment_id} gave {payment.refunded_minor} back; the channel gave {returned}")
 
 
 AS_OURS = {"SUCCESS": "SUCCEEDED", "BOUNCED": "REVERSED", "FAILED": "FAILED", "STUCK": "ABNORMAL"}
@@ -58,8 +74,6 @@ def _nothing_unknown_went_back(world: "World", rows: Rows) -> None:
     ours = {refund.refund_id for refund in rows.refunds.values()} | {
         refund.channel_refund_no for refund in rows.refunds.values()
     }
-    for number, refund in world.channel.books.refunds.items():
-        if refund.state in ("SUCCESS", "BOUNCED") and number not in ours and refund.refund_no not in ours:
-            world.violated(
-                "books", f"the channel gave {refund.amount_minor} back as {number}, of which we know nothing"
-            )
+    for numbers, amount_minor in world.truth.given_back(rows.payments):
+        if ours.isdisjoint(numbers):
+            world.violated("books", f"the channel gave {amount_minor} back as {numbers[0]}, of which we know nothing")

@@ -4,7 +4,6 @@ import asyncio
 
 from paycore.testing.simulation.people import Person
 from paycore.testing.simulation.requests import REMEDIES
-from paycore.testing.simulation.timing import true_now
 from paycore.v1 import order_pb2, refund_pb2
 
 
@@ -56,15 +55,11 @@ class Clerks(Person):
         if not self.hears_everything():
             return
         for payment in self.world.payments_of(self.order_id):
-            trade = self.world.channel.books.trades.get(payment.payment_id)
-            if trade is not None and trade.state == "PAID" and not trade.paid_to:
-                left = trade.taken_minor - trade.returned_minor
-                if left > 0:
-                    with self.world.channel.happening():
-                        self.world.channel.simulator.refund_in_console(
-                            payment.payment_id, true_now(), amount_minor=self.dice.randrange(1, left + 1)
-                        )
-                    return
+            left = self.street.left_minor(payment)
+            if left > 0:
+                with self.world.channel.happening():
+                    self.street.refund_in_console(payment, self.dice.randrange(1, left + 1))
+                return
 
     def hears_everything(self) -> bool:
         """Whether what only a notice tells will be told, sooner or later."""
@@ -75,13 +70,11 @@ class Clerks(Person):
         """A refund that was done comes back, and somebody says so."""
         if not self.hears_everything():
             return
-        mine = {payment.payment_id for payment in self.world.payments_of(self.order_id)}
-        for number, refund in self.world.channel.books.refunds.items():
-            if refund.state == "SUCCESS" and refund.out_trade_no in mine:
-                with self.world.channel.happening():
-                    self.world.channel.simulator.bounce_refund(number, true_now())
-                self.world.loop.note(f"refund {number} bounced")
-                return
+        number = self.street.may_bounce(self.world.payments_of(self.order_id))
+        if number:
+            with self.world.channel.happening():
+                self.street.bounce(number)
+            self.world.loop.note(f"refund {number} bounced")
 
     async def remedy(self) -> None:
         """A person decides about something that is open."""

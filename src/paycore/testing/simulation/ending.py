@@ -18,11 +18,13 @@ A world with one road only must come to the same end by it; where queries are ne
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from paycore.store.audit import audit
 from paycore.store.sql import same
 from paycore.testing.simulation.books import compare_books
+from paycore.testing.simulation.calling import Refusal
 from paycore.testing.simulation.open_ends import open_ends, tasks_left
 from paycore.testing.simulation.options import Roads
 from paycore.testing.simulation.rows import Rows, look
@@ -37,6 +39,8 @@ CALL_SECONDS = 600.0
 """How long callers that still wait for an answer may need without faults."""
 MONEY_SECONDS = 2 * HOUR
 REST_SECONDS = 6 * 24 * HOUR + 2 * HOUR
+LADDER_SECONDS = HOUR
+"""How long the channel may wait before it brings a notice again that it could not deliver."""
 LOOK_SECONDS = 2.0
 LAG_SECONDS = 180.0
 """How long a watcher may lag without faults: it may have to come back, and waits for a poll where its wake-up was lost."""
@@ -62,7 +66,10 @@ async def come_to_rest(world: "World", lives: list[asyncio.Task[Any]]) -> None:
     for life in lives:
         life.result()
     late_seconds = world.options.late_seconds if world.options.notice_late else 0.0
+    world.told_by = world.loop.time() + late_seconds + LADDER_SECONDS
     await _until(world, lambda rows: open_ends(world, rows), late_seconds + MONEY_SECONDS)
+    if await _phones_start_again(world):
+        await _until(world, lambda rows: open_ends(world, rows), late_seconds + MONEY_SECONDS)
     asks_on = world.options.roads is not Roads.NOTICES
     compare_books(world, look(world.store), asks_on=asks_on)
     world.watching_feed.cancel()
@@ -75,6 +82,17 @@ async def come_to_rest(world: "World", lives: list[asyncio.Task[Any]]) -> None:
     for complaint in world.loop.complaints:
         world.violated("complaint", f"{complaint.get('message')}: {complaint.get('exception')!r}")
     await asyncio.sleep(0)
+
+
+async def _phones_start_again(world: "World") -> bool:
+    """Each phone hands in what it bought and nothing else has told us of. Whether any did."""
+    rows = look(world.store)
+    held = world.counterpart.street.unfinished()
+    wanted = {number: text for number, text in held.items() if rows.payments[number].state != "SUCCEEDED"}
+    for number, evidence in wanted.items():
+        with suppress(Refusal):  # what became of it is in the books
+            await world.shop.insist("ConfirmPayment", world.requests.proof(number, evidence))
+    return bool(wanted)
 
 
 async def _until(world: "World", left: Callable[[Rows], list[str]], seconds: float) -> None:
@@ -102,12 +120,13 @@ def _is_quiet(world: "World") -> bool:
     """Whether nobody is at work on anything: a leap would run over the deadlines of whoever is."""
     rows, now = look(world.store), true_now()
     leases = [row.task_leased_until or 0 for row in rows.tasked]
-    return not world.channel.under_way and not world.post.under_way and max(leases, default=0) <= now
+    is_leaving = any(server.is_leaving for server in world.servers_up())
+    return not (world.channel.under_way or world.post.under_way or is_leaving) and max(leases, default=0) <= now
 
 
 def _seconds_to_next(world: "World") -> float:
     """Until something is due, here or at the channel."""
     with world.store.read() as unit:
         [(task,)] = unit.rows(_NEXT_TASK)
-    due = [at for at in (task, world.channel.simulator.next_due()) if at is not None]
+    due = [at for at in (task, world.counterpart.next_due()) if at is not None]
     return (min(due) - true_now()) / SECOND if due else 60.0

@@ -88,6 +88,8 @@ class SimLoop(Loop):
         self._is_burying = False
         self._interrupted: BaseException | None = None
         self.steps = 0
+        self.leapt = 0.0
+        """How much time has passed in leaps."""
         self.trace = Trace()
         self.complaints: list[dict[str, Any]] = []
         """What was handed to the exception handler: an exception in a callback, one that nobody looked at."""
@@ -100,6 +102,7 @@ class SimLoop(Loop):
     def leap(self, seconds: float) -> None:
         """Let so much time pass at once. Timers that it passes ring late, as after a laptop's sleep."""
         self._now += max(seconds, 0.0)
+        self.leapt += max(seconds, 0.0)
 
     def note(self, line: str) -> None:
         """Write a line into the trace, in the name of whoever's step this is."""

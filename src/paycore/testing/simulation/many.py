@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from paycore.testing.simulation.running import Outcome, run_seed
 
@@ -50,12 +51,12 @@ class Tally:
         return "\n".join(lines)
 
 
-def run_many(seeds: Iterable[int], *, workers: int | None = None) -> Iterator[Tally]:
+def run_many(seeds: Iterable[int], *, channel: str = "sandbox", workers: int | None = None) -> Iterator[Tally]:
     """Run these seeds on all cores; gives the tally as it grows, and a last time when all are done."""
     began, tally = time.monotonic(), Tally()
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers or os.cpu_count() or 1) as pool:
-        for number, outcome in enumerate(pool.imap_unordered(_run, seeds, AT_ONCE), start=1):
+        for number, outcome in enumerate(pool.imap_unordered(partial(_run, channel), seeds, AT_ONCE), start=1):
             tally.add(outcome)
             tally.seconds = time.monotonic() - began
             if number % 500 == 0:
@@ -63,7 +64,7 @@ def run_many(seeds: Iterable[int], *, workers: int | None = None) -> Iterator[Ta
     yield tally
 
 
-def _run(seed: int) -> Outcome:
+def _run(channel: str, seed: int) -> Outcome:
     """One seed in a worker. Only a failure brings its story along."""
-    outcome = run_seed(seed)
+    outcome = run_seed(seed, channel=channel)
     return outcome if outcome.violation else replace(outcome, trace=[])

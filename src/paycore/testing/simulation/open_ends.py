@@ -33,10 +33,11 @@ def open_ends(world: "World", rows: Rows) -> list[str]:
     ]
     if not world.feed.is_done and not world.feed.is_at_the_end:
         found.append(f"the feed is read up to {world.feed.position}")
-    if world.options.roads is not Roads.QUERIES and world.channel.simulator.undelivered:
-        found.append(f"{world.channel.simulator.undelivered} notices are not acknowledged") if not _refused_for_good(
-            world
-        ) else None
+    if world.options.roads is not Roads.QUERIES and world.counterpart.undelivered:
+        if not _refused_for_good(world):
+            found.append(f"{world.counterpart.undelivered} notices are not acknowledged")
+        elif world.loop.time() < world.told_by:
+            found.append("what the channel has to tell may still be on its way")
     return found
 
 

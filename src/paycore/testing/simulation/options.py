@@ -71,6 +71,13 @@ class Options:
     """How long the channel takes to make a refund; None: until somebody ends it."""
     bad_refund_ends: float
 
+    forged_beside: float = 0.0
+    """How often a forged notice comes beside a genuine one; `forged_notices` come in its place."""
+    rough_seconds: float = 420.0
+    """How long people have before the faults stop."""
+    channel: str = "sandbox"
+    """Whose plugin and simulator it is played with. It changes no draw."""
+
     @property
     def clocks_are_good(self) -> bool:
         """Whether what a process thinks is past is past at the channel too, give or take less than a margin."""
@@ -80,8 +87,8 @@ class Options:
         return "\n".join(f"  {one.name:<22} {getattr(self, one.name)}" for one in fields(self))
 
 
-def draw(seed: int) -> Options:
-    """The world of a seed."""
+def draw(seed: int, channel: str = "sandbox") -> Options:
+    """The world of a seed, before its channel takes out of it what it does not have."""
     dice = random.Random(f"options {seed}")  # noqa: S311 - the same again is what is wanted
     one = dice.choice
     roads = one([Roads.BOTH, Roads.BOTH, Roads.BOTH, Roads.NOTICES, Roads.QUERIES])
@@ -122,4 +129,5 @@ def draw(seed: int) -> Options:
         pays_other_merchants=one([0.0, 0.0, 0.0, 0.2]) if has_queries else 0.0,
         refund_seconds=one([0.0, 0.0, 5.0, 60.0, None]),
         bad_refund_ends=one([0.0, 0.0, 0.3]),
+        channel=channel,
     )

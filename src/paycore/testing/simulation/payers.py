@@ -8,8 +8,6 @@ from paycore.testing.simulation.people import Person
 from paycore.testing.simulation.watchers import Watcher
 from paycore.v1 import cashier_pb2
 
-METHODS = ("qr", "qr", "redirect", "app")
-
 
 class Payers(Person):
     """Who is to pay, before anything is paid."""
@@ -18,7 +16,7 @@ class Payers(Person):
         """Choose a way to pay, now and then another one, now and then twice at once."""
         for _ in range(self.dice.choice([1, 2, 2, 3])):
             await self.pause(20)
-            method = "store" if self.matter.product and self.dice.random() < 0.7 else self.dice.choice(METHODS)
+            method = self.street.method(self.dice, self.matter.product)
             clicks = self.dice.choice([1, 1, 1, 2])
             same = self.world.requests.payment(self.order_id, method)
             asked = [
@@ -51,7 +49,8 @@ class Payers(Person):
         self.world.watchers.append(watcher)
         self.world.begin(watcher.watch())
         await self.pause(10)
-        request = self.world.requests.submission(made.session.session_id, self.order_id, self.dice.choice(METHODS))
+        method = self.street.method(self.dice, "")
+        request = self.world.requests.submission(made.session.session_id, self.order_id, method)
         await self.choose(session, "SubmitPayment", request)
         for payment in self.world.payments_of(self.order_id)[:1]:
             outcome = self.dice.choice([number for number in cashier_pb2.ClientOutcome.values() if number])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from paycore.testing.simulation.calling import Broken, Caller, Refusal
+from paycore.testing.simulation.counterpart import Street
 
 if TYPE_CHECKING:
     from paycore.testing.simulation.world import World
@@ -38,6 +39,10 @@ class Person:
     @property
     def shop(self) -> Caller:
         return self.world.shop
+
+    @property
+    def street(self) -> Street:
+        return self.world.counterpart.street
 
     async def pause(self, seconds: float) -> None:
         """Some time passes; less when the weather is calm, and everybody hurries to an end."""

@@ -2,16 +2,21 @@
 
 import asyncio
 
-from paycore.testing.simulation.people import Person
+from google.protobuf.message import Message
+
+from paycore.testing.simulation.counterpart import NotPossible
+from paycore.testing.simulation.people import Matter, Person
 from paycore.testing.simulation.rows import PaymentRow
 from paycore.testing.simulation.timing import SECOND, true_now
-from paycore.v1 import cashier_pb2
-from paycore_bridge import Plan
-from paycore_sandbox.simulator import NotPayable
 
 
 class Phones(Person):
     """Who pays, declines, or pays what is long over."""
+
+    def __init__(self, matter: Matter) -> None:
+        super().__init__(matter)
+        self.held: list[tuple[int, Message]] = []
+        """The evidence that phones will hand in some time, and when."""
 
     async def pay_some(self) -> None:
         """Somebody with a phone pays, or declines, or pays what is long over."""
@@ -31,6 +36,7 @@ class Phones(Person):
                 chosen = payments if options.pays_in_bursts else [self.dice.choice(payments)]
                 for payment in chosen:
                     self.act(payment)
+        await self.start_again()
 
     async def pay_late(self) -> None:
         """Somebody whose money was under way when everybody else thought that the order was settled."""
@@ -41,69 +47,61 @@ class Phones(Person):
                 break
         await self.pause(30)
         for payment in self.world.payments_of(self.order_id)[: self.dice.choice([1, 1, 2])]:
-            if self.world.weather.is_calm or payment.payment_id not in self.world.channel.books.trades:
+            if self.world.weather.is_calm or not self.street.knows(payment):
                 return
             try:
                 with self.world.channel.happening():
-                    self.pay(payment.payment_id, even_if_over=True)
-            except NotPayable:
+                    self.pay(payment, even_if_over=True)
+            except NotPossible:
                 continue
 
     def act(self, payment: PaymentRow) -> None:
         """Do something with one attempt, if the channel lets us."""
-        world, now = self.world, true_now()
+        plan, street = self.world.plan_of(payment.payment_id), self.street
         try:
-            with world.channel.happening():
-                if payment.method == "store":
-                    self.buy(payment)
+            with self.world.channel.happening():
+                if self.world.counterpart.truth.sets_price(payment):
+                    self.buy(payment, plan)
                     return
-                if payment.method == "app":
-                    self.open_app(payment)
+                street.enter(payment, plan)
                 match self.dice.choice(["pay", "pay", "pay", "pay", "begin", "decline", "stop"]):
                     case "pay":
-                        self.pay(payment.payment_id)
+                        self.pay(payment)
                     case "begin":
-                        world.channel.simulator.begin_paying(payment.payment_id, now)
+                        street.begin_paying(payment)
                     case "decline":
-                        world.channel.simulator.decline(payment.payment_id, now)
+                        street.decline(payment)
                     case _:
-                        world.channel.simulator.stop_paying(payment.payment_id, now)
-        except (NotPayable, LookupError):
+                        street.stop_paying(payment)
+        except NotPossible:
             return
 
-    def pay(self, payment_id: str, *, even_if_over: bool = False) -> None:
-        options, weather = self.world.options, self.world.weather
-        trade = self.world.channel.books.trades[payment_id]
-        amount_minor = trade.amount_minor
+    def pay(self, payment: PaymentRow, *, even_if_over: bool = False) -> None:
+        options, weather, street = self.world.options, self.world.weather, self.street
+        amount_minor = street.asked_minor(payment)
         if weather.strikes("payer: another amount", options.pays_other_amounts):
             amount_minor = max(amount_minor + self.dice.choice([-1, 1, 500]), 1)
-        other = "OTHER" if weather.strikes("payer: another merchant", options.pays_other_merchants) else ""
+        is_elsewhere = weather.strikes("payer: another merchant", options.pays_other_merchants)
         even_if_over = even_if_over or self.dice.random() < options.pays_when_over
-        if trade.state in ("CLOSED", "DECLINED"):
+        if street.is_over(payment):
             weather.count("payer: pays what is over")
-        self.world.channel.simulator.pay(
-            payment_id, true_now(), amount_minor=amount_minor, paid_to=other, even_if_over=even_if_over
-        )
-        self.world.loop.note(f"somebody paid {payment_id}")
+        street.pay(payment, amount_minor=amount_minor, is_elsewhere=is_elsewhere, even_if_over=even_if_over)
+        self.world.loop.note(f"somebody paid {payment.payment_id}")
 
-    def open_app(self, payment: PaymentRow) -> None:
-        """Hand the order to the wallet, however old it is."""
-        plan = self.world.plan_of(payment.payment_id)
-        if plan:
-            arguments = Plan.from_json(plan).steps[0].params["arguments"]
-            self.world.channel.simulator.open_app(arguments["orderString"], true_now())
-
-    def buy(self, payment: PaymentRow) -> None:
+    def buy(self, payment: PaymentRow, plan: str) -> None:
         """Buy in the store, and let the app hand in the receipt, or not."""
-        receipt = self.world.channel.simulator.buy(
-            self.matter.product, payment.token, true_now(), amount_minor=self.dice.randrange(100, 1000)
-        )
+        amount_minor = self.dice.randrange(100, 1000)
+        receipt = self.street.buy(payment, self.matter.product, plan, amount_minor=amount_minor)
         self.world.loop.note(f"somebody bought for {payment.payment_id}")
-        if self.dice.random() < 0.7:
-            request = cashier_pb2.ConfirmPaymentRequest(
-                channel="sandbox",
-                evidence=receipt,
-                payment_id=payment.payment_id,
-                request_id=self.world.requests.fresh("confirm"),
-            )
-            self.world.begin(self.try_to(self.shop, "ConfirmPayment", request))
+        for after in self.street.hands_in_after(self.dice):
+            proof = self.world.requests.proof(payment.payment_id, receipt)
+            if after:
+                self.held.append((true_now() + round(after * SECOND), proof))
+            else:
+                self.world.begin(self.try_to(self.shop, "ConfirmPayment", proof))
+
+    async def start_again(self) -> None:
+        """Phones that were put away are started again, and come with what was bought on them."""
+        for at, proof in self.held:
+            await asyncio.sleep(max(at - true_now(), 0) / SECOND)
+            await self.try_to(self.shop, "ConfirmPayment", proof)

@@ -26,12 +26,12 @@ class Post:
 
     async def work(self) -> None:
         """Deliver for ever."""
-        channel = self._world.channel
+        channel, counterpart = self._world.channel, self._world.counterpart
         while True:
             channel.happened.clear()
-            for notice in channel.simulator.due(true_now()):
+            for notice in counterpart.due(true_now()):
                 self._send_out(notice)
-            due_at = channel.simulator.next_due()
+            due_at = counterpart.next_due()
             seconds = None if due_at is None else max(due_at - true_now(), 1000) / SECOND
             try:
                 async with asyncio.timeout(seconds):
@@ -43,22 +43,34 @@ class Post:
         world, options = self._world, self._world.options
         is_lost = options.roads is Roads.QUERIES or world.weather.strikes("notice: lost", options.notice_loss)
         if is_lost:
-            world.channel.simulator.answered(notice.key, None, true_now())
+            world.counterpart.answered(notice, None, true_now())
             return
         for _ in range(2 if world.weather.strikes("notice: twice", options.notice_twice) else 1):
             world.begin(self._deliver(notice))
+        forged = world.counterpart.forgery(notice)
+        if forged is not None:
+            world.begin(self._smuggle(forged))
 
     async def _deliver(self, notice: OutgoingNotice) -> None:
         """One delivery. The channel hears of the answer unless that is lost on its way back."""
         world = self._world
         self.under_way += 1
         try:
-            await asyncio.sleep(world.weather.about(world.options.channel_seconds))
+            await asyncio.sleep(world.weather.about(world.options.channel_seconds) + world.counterpart.lateness())
             reply = await self._answer(notice)
             if reply is not None and world.weather.strikes("notice: acknowledgement lost", world.options.caller_faults):
                 reply = None
-            world.channel.simulator.answered(notice.key, reply, true_now())
+            world.counterpart.answered(notice, reply, true_now())
             world.channel.happened.set()
+        finally:
+            self.under_way -= 1
+
+    async def _smuggle(self, forged: OutgoingNotice) -> None:
+        """Somebody sends a forgery along. Whatever the answer is, it is not that of a notice that was taken."""
+        self.under_way += 1
+        try:
+            await asyncio.sleep(self._world.weather.about(self._world.options.channel_seconds))
+            await self._answer(forged)
         finally:
             self.under_way -= 1
 

@@ -3,17 +3,15 @@
 A promise that something else mends a moment later was still broken; only looking at that moment sees it.
 """
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from paycore.channel import Request
 from paycore.store import Store
-from paycore.testing.simulation.rows import Rows, look
+from paycore.testing.simulation.counterpart import Call, Counterpart, Told
+from paycore.testing.simulation.rows import PaymentRow, RefundRow, Rows, look
 from paycore.v1 import notice_pb2
 
-ACKNOWLEDGED = b'{"ack":"ok"}'
 SECOND = 1_000_000
 SKEW = 20 * SECOND
 """By how much two processes with good clocks may differ."""
@@ -23,14 +21,21 @@ class Promises:
     """What was promised so far in one run."""
 
     def __init__(
-        self, store: Store, leases: dict[str, int], violated: Callable[[str, str], None], *, clocks_are_good: bool
+        self,
+        store: Store,
+        counterpart: Counterpart,
+        leases: dict[str, int],
+        violated: Callable[[str, str], None],
+        *,
+        clocks_are_good: bool,
     ) -> None:
         self._store = store
+        self._counterpart = counterpart
         self._leases = leases
         self._violated = violated
         self._clocks_are_good = clocks_are_good
         self._answers: dict[tuple[str, str], str] = {}
-        self._sent: dict[str, dict[str, Any]] = {}
+        self._sent: dict[str, Mapping[str, Any]] = {}
         self.answers = 0
         self.acknowledgements = 0
         self.sends = 0
@@ -71,64 +76,65 @@ class Promises:
 
     # ------------------------------------------------------------------------------------ to the channel
 
-    def _acknowledging(self, request: Any, response: Any) -> None:
-        """A notice is answered. Acknowledged means: what it says is stored now."""
-        if response.http_status != 200 or response.body != ACKNOWLEDGED:
+    def _acknowledging(self, request: notice_pb2.DeliverNoticeRequest, response: Any) -> None:
+        """A notice is answered. Acknowledged means: it was genuine, and what it says is stored now."""
+        if not self._counterpart.is_acknowledged(request, response):
             return
         self.acknowledgements += 1
-        notice = json.loads(request.body)
-        data, rows = notice["data"], look(self._store)
-        orphans = [one for one in rows.anomalies if one.order_id is None]
-        if notice["event"] == "trade":
-            payment = rows.payments.get(data["out_trade_no"])
-            if data["merchant"].endswith("-OTHER") or data["merchant"].startswith("OTHER"):
-                self._violated("foreign money", "a notice about another merchant's money was acknowledged as ours")
-            elif data["state"] == "PAID" and (payment is None or payment.state != "SUCCEEDED") and not orphans:
-                self._violated(
-                    "acknowledged",
-                    f"{data['out_trade_no']} is paid, acknowledged, and stored as {payment and payment.state}",
-                )
-        if notice["event"] == "refund" and data["state"] in ("SUCCESS", "BOUNCED"):
-            self._refund_is_stored(data, rows, has_orphans=bool(orphans))
+        rows = look(self._store)
+        has_orphans = any(one.order_id is None for one in rows.anomalies)
+        for told in self._counterpart.told(request):
+            if told.is_foreign:
+                self._violated("foreign money", "a notice that is not about our money was acknowledged as ours")
+            elif told.state == "PAID" and not has_orphans:
+                self._payment_is_stored(told, rows)
+            elif told.state in ("SUCCESS", "BOUNCED") and not has_orphans:
+                self._refund_is_stored(told, rows)
 
-    def _refund_is_stored(self, data: dict[str, Any], rows: Rows, *, has_orphans: bool) -> None:
-        wanted = ("REVERSED",) if data["state"] == "BOUNCED" else ("SUCCEEDED", "REVERSED")
-        found = rows.refunds.get(data["out_refund_no"]) or next(
-            (refund for refund in rows.refunds.values() if refund.channel_refund_no == data["refund_no"]), None
+    def _payment_is_stored(self, told: Told, rows: Rows) -> None:
+        by_token = (one for one in rows.payments.values() if told.token and one.token == told.token)
+        payment = rows.payments.get(told.payment_id) or next(by_token, None)
+        if payment is None or payment.state != "SUCCEEDED":
+            subject = told.payment_id or told.token
+            self._violated(
+                "acknowledged", f"{subject} is paid, acknowledged, and stored as {payment and payment.state}"
+            )
+
+    def _refund_is_stored(self, told: Told, rows: Rows) -> None:
+        wanted = ("REVERSED",) if told.state == "BOUNCED" else ("SUCCEEDED", "REVERSED")
+        found = rows.refunds.get(told.refund_id) or next(
+            (refund for refund in rows.refunds.values() if refund.channel_refund_no == told.channel_refund_no), None
         )
-        if (found is None or found.state not in wanted) and not has_orphans:
+        if found is None or found.state not in wanted:
+            subject = told.channel_refund_no or told.refund_id
             self._violated(
                 "acknowledged",
-                f"refund {data['refund_no']} is {data['state']}, acknowledged, and stored as {found and found.state}",
+                f"refund {subject} is {told.state}, acknowledged, and stored as {found and found.state}",
             )
 
     def sending(self, request: Request, seconds: float, now: int) -> None:
         """A request leaves for the channel: its number is stored, the same as ever, and its lease outlives the call."""
-        call = urlsplit(request.url).path.rpartition("/v1/")[2]
-        if request.method != "POST":
+        call = self._counterpart.understand(request)
+        if call.row_id is None:
             return
         self.sends += 1
-        document, rows = json.loads(request.body), look(self._store)
-        refund_id = document.get("out_refund_no")
-        row = rows.refunds.get(refund_id) if refund_id else rows.payments.get(document.get("out_trade_no", ""))
+        rows = look(self._store)
+        row: PaymentRow | RefundRow | None = rows.refunds.get(call.row_id) or rows.payments.get(call.row_id)
         if row is None:
-            if "account_token" not in document:
-                self._violated(
-                    "sent before stored",
-                    f"{call} sends {refund_id or document.get('out_trade_no')}, which is not stored",
-                )
+            self._violated("sent before stored", f"{call.name} sends {call.row_id}, which is not stored")
             return
-        self._same_content(call, row[0], document)
-        lease = self._leases.get(row[0], 0)
+        self._same_content(call)
+        lease = self._leases.get(call.row_id, 0)
         if self._clocks_are_good and now + seconds * SECOND > lease + SKEW:
             left = (lease - now) / SECOND
-            self._violated("lease", f"{call} of {row[0]} may take {seconds:.1f} s; its lease ends in {left:.1f} s")
+            self._violated(
+                "lease", f"{call.name} of {call.row_id} may take {seconds:.1f} s; its lease ends in {left:.1f} s"
+            )
 
-    def _same_content(self, call: str, subject_id: str, document: dict[str, Any]) -> None:
+    def _same_content(self, call: Call) -> None:
         """What creates or moves something says the same on every send."""
-        if call not in ("trades", "refunds"):
-            return
-        first = self._sent.setdefault(f"{call} {subject_id}", document)
-        if first != document:
-            differing = sorted(name for name in first.keys() | document.keys() if first.get(name) != document.get(name))
-            self._violated("same on every send", f"{call} of {subject_id} differs in {', '.join(differing)}")
+        lasting = call.lasting
+        first = self._sent.setdefault(f"{call.name} {call.row_id}", lasting) if lasting else lasting
+        if first != lasting:
+            differing = sorted(name for name in first.keys() | lasting.keys() if first.get(name) != lasting.get(name))
+            self._violated("same on every send", f"{call.name} of {call.row_id} differs in {', '.join(differing)}")

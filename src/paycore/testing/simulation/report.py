@@ -15,7 +15,8 @@ def story(outcome: Outcome, lines: int = SHOWN_LINES) -> str:
 def _story(outcome: Outcome, lines: int) -> Iterator[str]:
     seed = outcome.options.seed
     yield f"seed {seed}: {outcome.violation or 'all rules held'}"
-    yield f"replay it by: make storm SEED={seed}"
+    where = "" if outcome.options.channel == "sandbox" else f"CHANNEL={outcome.options.channel} "
+    yield f"replay it by: make storm {where}SEED={seed}"
     yield "its world:"
     yield str(outcome.options)
     yield f"what struck: {', '.join(f'{kind} {count}' for kind, count in sorted(outcome.struck.items())) or 'nothing'}"

@@ -1,16 +1,19 @@
-"""What callers ask, put together. Numbers and keys count up, so that a run has the same ones again."""
+"""What callers ask of a channel, put together. Numbers and keys count up, so that a run has the same ones again."""
 
 import itertools
 from collections import Counter
 from typing import Any
 
-from paycore.v1 import anomaly_pb2, cashier_pb2, common_pb2, money_pb2, order_pb2, refund_pb2
+from paycore.testing.simulation.counterpart import Street
+from paycore.v1 import anomaly_pb2, cashier_pb2, money_pb2, order_pb2, refund_pb2
 
 
 class Requests:
     """Makes requests; each new one has a key of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, channel: str, street: Street) -> None:
+        self._channel = channel
+        self._street = street
         self._numbers = itertools.count(100_000)
         self.wanted: Counter[tuple[str, str]] = Counter()
         """How many orders, payments and refunds were asked for, by what and of which order: there may never be more."""
@@ -38,22 +41,28 @@ class Requests:
     def payment(self, order_id: str, method: str) -> order_pb2.PayOrderRequest:
         self.wanted["payment", order_id] += 1
         return order_pb2.PayOrderRequest(
-            order_id=order_id, channel="sandbox", method=method, client=client(method), request_id=self.fresh("pay")
+            order_id=order_id,
+            channel=self._channel,
+            method=method,
+            client=self._street.client(method),
+            inputs=self._street.inputs(method),
+            request_id=self.fresh("pay"),
         )
 
     def submission(self, session_id: str, order_id: str, method: str) -> cashier_pb2.SubmitPaymentRequest:
         self.wanted["payment", order_id] += 1
         return cashier_pb2.SubmitPaymentRequest(
             session_id=session_id,
-            channel="sandbox",
+            channel=self._channel,
             method=method,
-            client=client(method),
+            client=self._street.client(method),
+            inputs=self._street.inputs(method),
             request_id=self.fresh("submit"),
         )
 
     def session(self, order_id: str) -> cashier_pb2.CreateCashierSessionRequest:
         return cashier_pb2.CreateCashierSessionRequest(
-            order_id=order_id, client=client("qr"), request_id=self.fresh("session")
+            order_id=order_id, client=self._street.cashier(), request_id=self.fresh("session")
         )
 
     def close(self, order_id: str) -> order_pb2.CloseOrderRequest:
@@ -67,6 +76,11 @@ class Requests:
             reason="cold",
             payment_id=payment_id,
             request_id=self.fresh("refund"),
+        )
+
+    def proof(self, payment_id: str, evidence: str) -> cashier_pb2.ConfirmPaymentRequest:
+        return cashier_pb2.ConfirmPaymentRequest(
+            channel=self._channel, evidence=evidence, payment_id=payment_id, request_id=self.fresh("confirm")
         )
 
     def remedy(self, anomaly_id: str, order_id: str, remedy: int) -> order_pb2.ResolveAnomalyRequest:
@@ -84,12 +98,6 @@ class Requests:
 
 REMEDIES = tuple(number for number in anomaly_pb2.Remedy.values() if number)
 POLICIES = tuple(number for number in order_pb2.SurplusPolicy.values() if number)
-FACES = {"qr": "pc", "redirect": "h5", "app": "android", "store": "ios"}
-
-
-def client(method: str) -> common_pb2.ClientContext:
-    """A client that can use this method."""
-    return common_pb2.ClientContext(face=FACES[method])
 
 
 def money(amount_minor: int) -> money_pb2.Money:

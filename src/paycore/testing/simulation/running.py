@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from paycore.engine import accounts, clock_work, hub
+from paycore.testing.simulation.counterparts import maker_of
+from paycore.testing.simulation.keys import parsing_once
 from paycore.testing.simulation.loop import SimDeadlock, SimLoop, SimRunaway
 from paycore.testing.simulation.options import Options, draw
 from paycore.testing.simulation.timing import SECOND
@@ -31,13 +33,14 @@ class Outcome:
     trace: list[str] = field(default_factory=list)
 
 
-def run_seed(seed: int, options: Options | None = None) -> Outcome:
+def run_seed(seed: int, options: Options | None = None, *, channel: str = "sandbox") -> Outcome:
     """Run the world of one seed to its end, or to the first rule that is broken."""
-    options = options or draw(seed)
+    options = options or draw(seed, channel)
+    options = maker_of(options.channel).fitted(options)
     loop = SimLoop(seed, shuffle=options.shuffle)
     error: BaseException | None = None
     world: World | None = None
-    with _quiet(loop), _unhurried(), _chance(seed):
+    with _quiet(loop), _unhurried(), _chance(seed), parsing_once():
         try:
             world = World(options, loop)
             loop.run_until_complete(world.live())

@@ -3,7 +3,6 @@
 import asyncio
 
 from paycore.testing.simulation.calling import Refusal
-from paycore.testing.simulation.options import Roads
 from paycore.testing.simulation.people import Person
 from paycore.testing.simulation.requests import POLICIES
 from paycore.testing.simulation.timing import SECOND, true_now
@@ -18,8 +17,7 @@ class Shop(Person):
     async def create(self) -> None:
         """Make the order; sometimes the same call goes out twice at once, sometimes again with another content."""
         amount_minor, world = self.dice.randrange(100, 100_000), self.world
-        has_store = world.options.roads is not Roads.NOTICES  # only a query ends an attempt at the store
-        self.matter.product = f"product{self.matter.number}" if has_store and self.dice.random() < 0.15 else ""
+        self.matter.product = self.street.product(self.dice, self.matter.number)
         policy, request = self.dice.choice(POLICIES), None
         while self.matter.order is None:
             request = world.requests.order(

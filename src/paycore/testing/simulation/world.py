@@ -6,6 +6,7 @@ import random
 from collections.abc import Coroutine
 from typing import Any
 
+from paycore.channel import Environment
 from paycore.core.ids import Prefix, make_id
 from paycore.core.refusals import Refused
 from paycore.rpc.policy import Scope
@@ -13,7 +14,8 @@ from paycore.store import ApiKey, App
 from paycore.store.sql import same
 from paycore.testing.simulation import ending, nemesis
 from paycore.testing.simulation.calling import Caller
-from paycore.testing.simulation.channel import GATE, ChannelSide
+from paycore.testing.simulation.channel import ChannelSide
+from paycore.testing.simulation.counterparts import maker_of
 from paycore.testing.simulation.database import empty_store
 from paycore.testing.simulation.ledger import Ledger
 from paycore.testing.simulation.life import live
@@ -26,15 +28,12 @@ from paycore.testing.simulation.promises import Promises
 from paycore.testing.simulation.requests import Requests
 from paycore.testing.simulation.rows import PaymentRow
 from paycore.testing.simulation.server import BASE, Server
-from paycore.testing.simulation.timing import BEGINNING, SECOND, SimClock
-from paycore.testing.simulation.truth import Truth
+from paycore.testing.simulation.timing import BEGINNING, SimClock
 from paycore.testing.simulation.watchers import FeedWatcher, Watcher
 from paycore.testing.simulation.weather import Weather
 
 SHOP = make_id(Prefix.APP, BEGINNING, 1)
 SHOP_KEY = "pk_" + "s" * 43
-ROUGH_SECONDS = 420.0
-"""How long people have before the faults stop."""
 _PLAN = same("SELECT plan_json FROM payments WHERE payment_id = ?")
 
 
@@ -54,20 +53,23 @@ class World:
         self.loop = loop
         self.weather = Weather(options)
         self.store = empty_store()
-        self.channel = ChannelSide(options, self.weather)
-        self.requests = Requests()
-        self.truth = Truth(self.channel.books)
+        self.counterpart = maker_of(options.channel)(options, self.weather)
+        self.channel = ChannelSide(options, self.weather, self.counterpart)
+        self.requests = Requests(options.channel, self.counterpart.street)
+        self.truth = self.counterpart.truth
         good = options.clocks_are_good
         self.ledger = Ledger(
             self.store, self.truth, self.channel.left, self.requests.wanted, self.violated, clocks_are_good=good
         )
-        self.promises = Promises(self.store, self.ledger.leases, self.violated, clocks_are_good=good)
+        self.promises = Promises(self.store, self.counterpart, self.ledger.leases, self.violated, clocks_are_good=good)
         self.shop = self.caller(SHOP_KEY)
         self.post = Post(self, self.shop)
         self.watchers: list[Watcher] = []
         self.feed = FeedWatcher(self)
         self.servers: dict[str, Server] = {}
         self.clocks = [SimClock(self._skew()) for _ in range(options.processes)]
+        self.told_by = 0.0
+        """When, by the loop's time, the channel has told everything at least once without a fault."""
         self._incarnations = 0
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -125,7 +127,7 @@ class World:
             self.begin(live(Matter(self, number, random.Random(f"life {self.options.seed} {number}"))))  # noqa: S311
             for number in range(self.options.orders)
         ]
-        await asyncio.wait(lives, timeout=ROUGH_SECONDS)
+        await asyncio.wait(lives, timeout=self.options.rough_seconds)
         await ending.come_to_rest(self, lives)
 
     async def _found(self) -> None:
@@ -137,12 +139,11 @@ class World:
             unit.put_key(ApiKey("key1", SHOP, BEGINNING, sha256=sha256, scopes=scopes))
         founder = Server(self, Process("founder"), SimClock())
         self.weather.is_calm = True
-        made = await founder.engine.accounts.add(SHOP, "sandbox", "sandbox", self.channel.simulator.settings(GATE))
+        kind = self.counterpart.kind
+        environment = Environment.SANDBOX if Environment.SANDBOX in kind.environments else kind.environments[0]
+        made = await founder.engine.accounts.add(SHOP, kind.name, environment.value, self.counterpart.settings())
         self.weather.is_calm = False
-        self.channel.simulator.purchase_notify_url = f"{BASE}/v1/notices/{made.account_id}"
-        self.channel.books.refund_delay = (
-            None if self.options.refund_seconds is None else round(self.options.refund_seconds * SECOND)
-        )
+        self.counterpart.opened(f"{BASE}/v1/notices/{made.account_id}")
 
     async def _keep_up(self, number: int) -> None:
         """Start a server, and after its death another one, from the database alone."""

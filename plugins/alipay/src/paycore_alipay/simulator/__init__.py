@@ -2,7 +2,7 @@
 
 from paycore_alipay.simulator.books import Books, NotPayable, Refund, Trade
 from paycore_alipay.simulator.faults import Fault, Faults, NoticeFault, RefundEnd
-from paycore_alipay.simulator.keys import KeyRing
+from paycore_alipay.simulator.keys import KeyRing, shared_ring
 from paycore_alipay.simulator.phone import Claim, Payer, Phone
 from paycore_alipay.simulator.postbox import LADDER
 from paycore_alipay.simulator.server import MERCHANTS, AlipaySimulator, Call, CodeAnswer, Merchant
@@ -26,4 +26,5 @@ __all__ = [
     "Refund",
     "RefundEnd",
     "Trade",
+    "shared_ring",
 ]

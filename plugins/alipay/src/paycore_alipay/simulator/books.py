@@ -44,6 +44,11 @@ class Refund:
     """When a refund under way is carried out by itself; None when somebody has to end it."""
     is_given_up: bool = False
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether its money is still to move."""
+        return self.refunded_at is None and not self.is_given_up
+
 
 @dataclass(slots=True)
 class Trade:
@@ -103,6 +108,8 @@ class Books:
         self._seed = seed
         self.trades: dict[str, Trade] = {}
         self._by_token: dict[str, Trade] = {}
+        self.cancelled: set[str] = set()
+        """Numbers that were cancelled before there was a trade: none can be paid under them any more."""
         self.is_short_of_money = False
         self.refund_delay: int | None = 0
         """Microseconds until a refund is carried out; 0: at once, with fund_change=Y; None: when somebody ends it."""
@@ -122,7 +129,7 @@ class Books:
         wanted = self._wanted(document, parameters, seller_id, now)
         known = self.trades.get(wanted.out_trade_no)
         if known is None:
-            if now >= wanted.expires_at:
+            if now >= wanted.expires_at or wanted.out_trade_no in self.cancelled:
                 raise Refusal("ACQ.TRADE_HAS_CLOSE")
             wanted.is_hidden = not entered
             self.trades[wanted.out_trade_no] = self._by_token[wanted.token] = known = wanted

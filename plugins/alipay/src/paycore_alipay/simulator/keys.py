@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+from functools import cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -111,3 +112,9 @@ class KeyRing:
         if "roots" not in self._sns:
             self._sns["roots"] = root_cert_sn(self.root_bundle())
         return self._sns["roots"]
+
+
+@cache
+def shared_ring() -> KeyRing:
+    """The one ring of all simulators that are to be the same again."""
+    return KeyRing()

@@ -17,7 +17,17 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from paycore.channel import Forged, Lie, NoticeReply, OutgoingNotice, Reply, Request, TradeSeen
+from paycore.channel import (
+    Forged,
+    Lie,
+    NoticeReply,
+    OutgoingNotice,
+    RefundCourse,
+    Reply,
+    Request,
+    ScanAnswer,
+    TradeSeen,
+)
 from paycore.channel.simulating import Letter, Postbox
 from paycore_alipay import plans, signing, wire
 from paycore_alipay.simulator import bills, keys, pages
@@ -72,6 +82,17 @@ class Merchant:
     app_id: str
     seller_id: str
 
+
+_SCANS = {
+    ScanAnswer.PAYS: CodeAnswer.PAYS,
+    ScanAnswer.HAS_TO_CONFIRM: CodeAnswer.HAS_TO_CONFIRM,
+    ScanAnswer.IS_REFUSED: CodeAnswer.HAS_NO_MONEY,
+}
+_ENDS = {
+    RefundCourse.DONE: RefundEnd.SUCCESS,
+    RefundCourse.UNDER_WAY: RefundEnd.PROCESSING,
+    RefundCourse.FAILED: RefundEnd.FAILED,
+}
 
 MERCHANTS = (Merchant("9021000100000001", "2088721000000001"), Merchant("9021000100000002", "2088721000000002"))
 
@@ -402,6 +423,7 @@ class AlipaySimulator:
         try:
             trade = self.books.visible(document, merchant.app_id)
         except Refusal:
+            self.books.cancelled.add(number)
             return done
         if trade.status == "WAIT_BUYER_PAY":
             self.books.close(trade, now)
@@ -688,6 +710,47 @@ class AlipaySimulator:
         except KeyError:
             raise LookupError(f"there is no trade {payment_id}") from None
 
+    # ------------------------------------------------------------------------------------ for whole worlds
+
+    def hand_in(self, method: str, number: int) -> Mapping[str, str]:
+        """An open_id of the payer of this number, or a code from the payer's phone."""
+        buyer = {"buyer_open_id": f"open_id-{number:012d}"}
+        known = {"jsapi": buyer, "mini_program": buyer, "barcode": {"auth_code": f"28{number:016d}"}}
+        return known.get(method, {})
+
+    def next_scan(self, answer: ScanAnswer | None) -> None:
+        """Let the next code be answered so."""
+        self.next_codes[:] = [] if answer is None else [_SCANS[answer]]
+
+    def pay_late(self, payment_id: str, now: int, *, amount_minor: int | None = None) -> None:
+        """Pay a trade although it is closed."""
+        self.pay(payment_id, now, amount_minor=amount_minor, even_if_over=True)
+
+    def refunds_take(self, delay: int | None) -> None:
+        """Refunds that are not carried out at once are answered by fund_change=N."""
+        self.books.refund_delay = delay
+
+    def next_refund(self, course: RefundCourse | None) -> None:
+        """Let the next refund go so. None gets stuck at Alipay."""
+        end = None if course is None else _ENDS.get(course)
+        self.books.next_refund_ends[:] = [] if end is None else [end]
+
+    def end_refunds(self, now: int) -> None:
+        """Carry out what is under way."""
+        under_way = [one for trade in self.books.trades.values() for one in trade.refunds if one.is_under_way]
+        for refund in under_way:
+            self.end_refund(refund.out_request_no, RefundEnd.SUCCESS, now)
+
+    def refund_course(self, refund_id: str) -> RefundCourse | None:
+        """How a refund stands."""
+        try:
+            _, refund = self._refund_of(refund_id)
+        except LookupError:
+            return None
+        if refund.is_given_up:
+            return RefundCourse.FAILED
+        return RefundCourse.UNDER_WAY if refund.is_under_way else RefundCourse.DONE
+
     # ------------------------------------------------------------------------------------ for the conformance kit
 
     def misreport(self, payment_id: str, lie: Lie, now: int) -> bool:
@@ -706,7 +769,8 @@ class AlipaySimulator:
         """The trade in the books; None when Alipay never heard of it."""
         found = self.books.trades.get(payment_id)
         if found is None:
-            return None
+            is_cancelled = payment_id in self.books.cancelled
+            return TradeSeen(0, wire.CURRENCY, 0, 0, is_closed=True) if is_cancelled else None
         is_closed = found.status == "TRADE_CLOSED" and found.paid_at is None
         return TradeSeen(found.amount_minor, wire.CURRENCY, found.taken_minor, found.returned_minor, is_closed)
 

@@ -320,6 +320,42 @@ class AppStoreSimulator:
             },
         )
 
+    # ------------------------------------------------------------------------------------ for whole worlds
+
+    def notify_to(self, url: str) -> None:
+        """The merchant enters the address in App Store Connect."""
+        self.notify_url = url
+
+    def sale(self, token: str) -> TradeSeen | None:
+        """What was bought under this app account token."""
+        found = self._sale_of(token)
+        if found is None:
+            return None
+        minor = found.price_milli * 10 ** exponent(found.currency) // 1000
+        returned = 0 if found.revoked_at is None else minor * found.share_milli // FULL
+        return TradeSeen(minor, found.currency, minor, returned, is_closed=False)
+
+    def announce_sale(self, token: str, now: int) -> None:
+        """ONE_TIME_CHARGE, as Apple sends it for every purchase of a consumable."""
+        self.announce("ONE_TIME_CHARGE", self._sold(token), now)
+
+    def give_back(self, token: str, now: int) -> None:
+        """A customer's refund is granted."""
+        self.refund(self._sold(token), now)
+
+    def take_back(self, token: str, now: int) -> None:
+        """The refund is reversed."""
+        self.reverse_refund(self._sold(token), now)
+
+    def _sale_of(self, token: str) -> Sale | None:
+        return next((one for one in self.sales.values() if one.token == token), None)
+
+    def _sold(self, token: str) -> Sale:
+        found = self._sale_of(token)
+        if found is None:
+            raise LookupError("nothing was bought under this token")
+        return found
+
     # ------------------------------------------------------------------------------------ for the conformance kit
 
     def accept(self, plan_json: str, now: int) -> str:

@@ -16,7 +16,16 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from paycore.channel import Lie, NoticeReply, OutgoingNotice, Reply, Request, TradeSeen
+from paycore.channel import (
+    Lie,
+    NoticeReply,
+    OutgoingNotice,
+    RefundCourse,
+    Reply,
+    Request,
+    ScanAnswer,
+    TradeSeen,
+)
 from paycore.channel.simulating import Letter, Postbox
 from paycore_bridge import JsapiCall, MiniProgramCall, Plan, Qr, Redirect, SdkCall, Step, Target
 from paycore_wechatpay import bills, certificates, signing, wire
@@ -31,7 +40,7 @@ from paycore_wechatpay.simulator.books import (
     read_order,
     read_refund,
 )
-from paycore_wechatpay.simulator.faults import BEFORE_EFFECT, Fault, Faults, NoticeFault, RefundEnd
+from paycore_wechatpay.simulator.faults import BEFORE_EFFECT, Charge, Fault, Faults, NoticeFault, RefundEnd
 from paycore_wechatpay.simulator.merchants import Merchant, Merchants
 from paycore_wechatpay.simulator.postbox import LADDER, PATIENCE, Notice
 from paycore_wechatpay.simulator.sdk import Device, Rejected
@@ -45,6 +54,18 @@ SHOWN_TRADES = 50
 _TRANSACTIONS = "/v3/pay/transactions"
 _REFUNDS = "/v3/refund/domestic/refunds"
 _ATTRIBUTE = re.compile(r'([a-z_]+)="([^"]*)"', re.ASCII)
+_CHARGES = {
+    ScanAnswer.PAYS: Charge.PAID,
+    ScanAnswer.HAS_TO_CONFIRM: Charge.PAYER_IS_PAYING,
+    ScanAnswer.IS_REFUSED: Charge.SHORT_OF_MONEY,
+}
+_ENDS = {
+    RefundCourse.DONE: RefundEnd.SUCCESS,
+    RefundCourse.UNDER_WAY: RefundEnd.PROCESSING,
+    RefundCourse.FAILED: RefundEnd.CLOSED,
+    RefundCourse.STUCK: RefundEnd.ABNORMAL,
+}
+_COURSES = {end.value: course for course, end in _ENDS.items()}
 _BY_NUMBER = re.compile(rf"{_TRANSACTIONS}/(out-trade-no|id)/([^/]+)(?:/(close|reverse))?", re.ASCII)
 
 
@@ -314,6 +335,7 @@ class WechatPaySimulator:
         trade = self.books.trades.get(trade_no)
         if trade is None or trade.mchid != merchant.mchid:
             raise Refusal(404, "RESOURCE_NOT_EXISTS", "订单不存在")
+        is_new = self.books.find_refund(refund_no) is None
         refund = self.books.refund(
             trade,
             out_refund_no=refund_no,
@@ -323,6 +345,8 @@ class WechatPaySimulator:
             now=now,
         )
         shown = trade.show_refund(refund)
+        if is_new:
+            self._announce_refund(trade, refund, now)  # it may have ended at once
         self._settle(now)
         return 200, shown
 
@@ -500,7 +524,9 @@ class WechatPaySimulator:
 
     def refund_in_console(self, payment_id: str, now: int, *, amount_minor: int) -> str:
         """Somebody at the merchant refunds in the merchant console; returns WeChat Pay's refund number."""
-        refund = self.books.refund_here(self._trade(payment_id), amount_minor, now)
+        trade = self._trade(payment_id)
+        refund = self.books.refund_here(trade, amount_minor, now)
+        self._announce_refund(trade, refund, now)
         self._settle(now)
         return refund.refund_id
 
@@ -520,6 +546,41 @@ class WechatPaySimulator:
             return self.books.trades[payment_id]
         except KeyError:
             raise LookupError(f"there is no order {payment_id}") from None
+
+    # ------------------------------------------------------------------------------------ for whole worlds
+
+    def hand_in(self, method: str, number: int) -> Mapping[str, str]:
+        """The openid of the payer of this number, or a code from the payer's phone."""
+        openid = {"openid": f"oUpF8uMu-payer-{number:012d}"}
+        known = {"jsapi": openid, "mini_program": openid, "codepay": {"auth_code": f"13{number:016d}"}}
+        return known.get(method, {})
+
+    def next_scan(self, answer: ScanAnswer | None) -> None:
+        """Let the next code be answered so."""
+        self.books.next_charges[:] = [] if answer is None else [_CHARGES[answer]]
+
+    def pay_late(self, payment_id: str, now: int, *, amount_minor: int | None = None) -> None:
+        """Pay an order although it is over."""
+        self.pay(payment_id, now, amount_minor=amount_minor, even_if_over=True)
+
+    def refunds_take(self, delay: int | None) -> None:
+        """How long a refund is PROCESSING."""
+        self.books.refund_delay = delay
+
+    def next_refund(self, course: RefundCourse | None) -> None:
+        """Let the next refund go so."""
+        self.books.next_refund_ends[:] = [] if course is None else [_ENDS[course]]
+
+    def end_refunds(self, now: int) -> None:
+        """Carry out what is PROCESSING."""
+        for trade, refund in list(self.books.all_refunds()):
+            if refund.state == RefundEnd.PROCESSING:
+                self._end(trade, refund, RefundEnd.SUCCESS, now)
+
+    def refund_course(self, refund_id: str) -> RefundCourse | None:
+        """How a refund stands."""
+        found = self.books.find_refund(refund_id)
+        return None if found is None else _COURSES[found[1].state]
 
     # ------------------------------------------------------------------------------------ for the conformance kit
 
