@@ -1,6 +1,7 @@
 """The rules about payments: one line a rule (design section 5)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from paycore.core.findings import (
     Declined,
     NotFound,
     NotSent,
+    Paid,
     PayerPaying,
     Ready,
     Reversed,
@@ -26,6 +28,17 @@ from tests.core.stories import EXPIRY, MARGIN_OVER, NO, STORE, Story, paid
 
 HOLD, ACCEPT = SurplusPolicy.HOLD, SurplusPolicy.ACCEPT
 TOKEN = StorePurchase("tea", 1, "t")
+
+
+def at_store(policy: SurplusPolicy = SurplusPolicy.AUTO_REFUND) -> Story:
+    """An order that waits for its purchase in a store."""
+    return Story(policy, **STORE).waits(product_id="tea", token="t")
+
+
+def bought(number: str, *, product: str = "tea", token: str = "t", **more: Any) -> Paid:
+    """A purchase in that store."""
+    return paid(6, "USD", channel_trade_no=number, purchase=StorePurchase(product, 1, token), **more)
+
 
 RULES: list[tuple[str, Callable[[], Story], str]] = [
     # 1 · do not know? the state stays, the task stays
@@ -129,6 +142,74 @@ RULES: list[tuple[str, Callable[[], Story], str]] = [
         "a store success without its purchase is held",
         lambda: Story(**STORE).waits(product_id="tea", token="t").hears(paid(100), "NOTICE"),
         "PENDING | p1 SUCCEEDED 100-0-0 | AMOUNT_MISMATCH OPEN 100",
+    ),
+    (
+        "a second purchase under one token is not the first told again",
+        lambda: at_store().hears(bought("T1"), "CONFIRM").hears(bought("T2"), "CONFIRM"),
+        "PAID | p1 SUCCEEDED* 6-0-0 !EVIDENCE_USED",
+    ),
+    (
+        "nor is it in a notice",
+        lambda: at_store().hears(bought("T1"), "NOTICE").hears(bought("T2"), "NOTICE"),
+        "PAID | p1 SUCCEEDED* 6-0-0 !EVIDENCE_USED",
+    ),
+    (
+        "the purchase that was claimed pays, whatever its token",
+        lambda: at_store().claims(bought("T1", token="nobody's")),
+        "PAID | p1 SUCCEEDED* 6-0-0",
+    ),
+    (
+        "a claim is told twice and is one claim",
+        lambda: at_store().claims(bought("T1", token="nobody's")).claims(bought("T1", token="nobody's")),
+        "PAID | p1 SUCCEEDED* 6-0-0",
+    ),
+    (
+        "what was claimed may be confirmed afterwards as it is",
+        lambda: at_store().claims(bought("T1", token="nobody's")).hears(bought("T1", token="nobody's"), "CONFIRM"),
+        "PAID | p1 SUCCEEDED* 6-0-0",
+    ),
+    (
+        "a claim of another product is refused",
+        lambda: at_store().claims(bought("T1", product="cake")),
+        "PENDING | p1 PENDING >QUERY !EVIDENCE_MISMATCH",
+    ),
+    (
+        "a claim of another merchant's purchase is refused",
+        lambda: at_store().claims(bought("T1", merchant="M2")),
+        "PENDING | p1 PENDING >QUERY !WRONG_ACCOUNT",
+    ),
+    (
+        "a payment that another purchase paid takes no claim",
+        lambda: at_store().hears(bought("T1"), "CONFIRM").claims(bought("T2", token="nobody's")),
+        "PAID | p1 SUCCEEDED* 6-0-0 !EVIDENCE_USED",
+    ),
+    (
+        "a claimed purchase that the store gave back pays nothing",
+        lambda: at_store().claims(bought("T1", token="nobody's", refunds=(ChannelRefund(6, "T1"),))),
+        "PENDING | p1 SUCCEEDED 6-0-6 | r CHANNEL SUCCEEDED 6",
+    ),
+    (
+        "a claimed purchase is kept, whatever the policy, though its order is paid",
+        lambda: (
+            Story(**STORE)
+            .waits(product_id="tea", token="t")
+            .switches()
+            .hears(NotFound(), "CLOSE")
+            .asks("p2", product_id="tea", token="u")
+            .hears(bought("T1", token="u"), "NOTICE", name="p2")
+            .claims(bought("T2"))
+        ),
+        "PAID | p1 SUCCEEDED~+ 6-0-0 | p2 SUCCEEDED* 6-0-0 | SECOND_PAYMENT RESOLVED 6",
+    ),
+    (
+        "a claim pays a closed order even where the app holds what is late",
+        lambda: at_store(HOLD).closes().at(MARGIN_OVER).hears(NotFound(), "QUERY").claims(bought("T1")),
+        "PAID | p1 SUCCEEDED* 6-0-0 | LATE_PAYMENT RESOLVED 6",
+    ),
+    (
+        "where the price is ours there is nothing to claim",
+        lambda: Story().waits().claims(bought("T1")),
+        "PENDING | p1 PENDING >QUERY !REMEDY_UNSUPPORTED",
     ),
     # 6 · a success pays the order, or it is surplus
     (

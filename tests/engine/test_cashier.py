@@ -488,7 +488,8 @@ async def test_what_the_channel_takes_by_itself_is_an_order_of_its_own(store: St
         [renewed] = [one for one in unit.list_orders(world.app_id, limit=10) if one.order_id != order.order_id]
     assert (renewed.origin, renewed.state, renewed.amount_minor) == (Origin.CHANNEL, OrderState.PAID, 5_000)
     assert (await world.stands(order)).version == version, "the first purchase is not told again"
-    stranger = replace(about, renews=Reference("tx", "9"), reference=Reference("tx", "10"))
+    unheard = replace(again, references=(Reference("tx", "10"),))
+    stranger = AboutPayment(unheard, reference=Reference("tx", "10"), renews=Reference("tx", "9"))
     channel.read_ = lambda notice, now: Notice((stranger,), ACK)
     await world.engine.deliver_notice(payment.account_id, RawNotice("POST", "/", {}, b"stranger"))
     with world.store.read() as unit:

@@ -13,7 +13,7 @@ from paycore.store import Store
 from paycore_appleiap.simulator import Authority, NoticeFault, Sale
 
 from .support import DAY, HOUR, MINUTE, NOW, SECOND
-from .world import APP, Shop
+from .world import APP, PRODUCT, Shop
 
 
 @pytest.fixture
@@ -207,6 +207,48 @@ async def test_an_unknown_token_waits_as_an_anomaly(shop: Shop) -> None:
     assert await shop.refused(evidence) is Reason.EVIDENCE_MISMATCH
     assert await shop.refused(evidence) is Reason.EVIDENCE_MISMATCH
     assert await anomalies(shop) == [AnomalyKind.ORPHAN_NOTICE]
+
+
+async def test_a_purchase_with_a_stale_token_is_claimed_for_its_order(shop: Shop) -> None:
+    order = await shop.order()
+    payment = await shop.pay(order)
+    token = "00000000-0000-4000-8000-000000000005"
+    sale = shop.simulator.sell(PRODUCT, shop.clock.now(), amount_minor=600, token=token)
+    evidence = shop.simulator.signed(sale, shop.clock.now())
+    assert await shop.refused(evidence, payment) is Reason.EVIDENCE_MISMATCH
+    order = await shop.claim(payment)
+    assert (order.state, order.payments[0].channel_trade_no) == (OrderState.PAID, sale.transaction_id)
+    confirmed, may_finish = await shop.confirm(shop.simulator.signed(sale, shop.clock.now()))
+    assert (confirmed.order_id, may_finish) == (order.order_id, True)
+    shop.simulator.refund(sale, shop.clock.now())
+    assert [reply.status for reply in await shop.deliver()] == [200]
+    assert [one.amount_minor for one in (await shop.stands(order)).refunds] == [600]
+
+
+async def test_an_offer_code_that_no_order_asked_for_becomes_an_order(shop: Shop) -> None:
+    sale = shop.simulator.sell("com.example.game.vip", shop.clock.now(), amount_minor=1500)
+    sale.kind = "Auto-Renewable Subscription"
+    shop.simulator.announce("OFFER_REDEEMED", sale, shop.clock.now())
+    await shop.deliver()
+    order = await shop.claim()
+    assert (order.state, order.origin, order.details.subject) == (OrderState.PAID, Origin.CHANNEL, sale.product_id)
+    _, may_finish = await shop.confirm(shop.simulator.signed(sale, shop.clock.now()))
+    assert may_finish
+    shop.simulator.renew(sale, shop.clock.now())
+    await shop.deliver()
+    with shop.store.read() as unit:
+        assert len(unit.list_orders(app_id=APP, limit=10)) == 2, "its next period finds it too"
+
+
+async def test_buying_twice_under_one_token_hides_no_money(shop: Shop) -> None:
+    order, sale = await bought(shop)
+    again = shop.simulator.sell(PRODUCT, shop.clock.now(), amount_minor=600, token=sale.token)
+    assert await shop.refused(shop.simulator.signed(again, shop.clock.now())) is Reason.EVIDENCE_USED
+    assert await anomalies(shop) == [AnomalyKind.ORPHAN_NOTICE]
+    claimed = await shop.claim()
+    assert claimed.order_id != order.order_id
+    assert (await shop.confirm(shop.simulator.signed(again, shop.clock.now())))[0].order_id == claimed.order_id
+    assert (await shop.confirm(shop.simulator.signed(sale, shop.clock.now())))[0].order_id == order.order_id
 
 
 async def test_an_old_proof_that_apple_cannot_be_asked_about_waits(shop: Shop) -> None:

@@ -20,6 +20,7 @@ from paycore.core.facts import (
     OrderAsked,
     PaymentAsked,
     PaymentHeard,
+    PurchaseClaimed,
     RefundAsked,
     RefundHeard,
     RefundRetryAsked,
@@ -48,6 +49,7 @@ from paycore.core.paying import (
     known,
     payment_asked,
     payment_heard,
+    purchase_claimed,
     settle,
     switch_asked,
 )
@@ -155,6 +157,8 @@ def _told(order: Order, fact: Fact, now: int) -> tuple[Order, str]:  # noqa: C90
             return retry_asked(order, fact, now), fact.refund_id
         case AnomalySettled():
             return _anomaly_settled(order, fact, now), fact.anomaly_id
+        case PurchaseClaimed():
+            return purchase_claimed(order, fact, now), fact.payment_id
         case PaymentHeard():
             return payment_heard(order, fact, now), fact.payment_id
         case RefundHeard():
@@ -289,6 +293,8 @@ def _claims(order: Order, fact: Fact) -> Iterator[Claim]:
             payment_id = fact.payment_id
         case PaymentHeard(finding=(Paid() | Ready()) as finding) if finding.authenticated:
             references, payment_id = finding.references, fact.payment_id
+        case PurchaseClaimed():
+            references, payment_id = fact.paid.references, fact.payment_id
         case _:
             return
     payment = order.payment(payment_id)

@@ -1,4 +1,4 @@
 """The stubs of protos/paycore/v1. Made by `make gen`; never edited."""
 
-PROTOS_SHA256 = "23f8ad6712b7dd17241fcbd87a93cc42c53e07eb27f40efd19b3825812e48113"
+PROTOS_SHA256 = "fa00514dc5c608caca72ca03a969ad184d93900464f33cea42cc5fd4cec6b349"
 """Of the protos that these stubs were made from; a test compares it with the texts."""
