@@ -2,7 +2,7 @@
 
     kind            ChannelKind and what it declares: Method, Setting, StatementKind, Operation, ...
     verbs           Channel: prepare query close refund query_refund read_notice confirm statement refresh operate
-    conversations   Conversation, Request, Reply, Silence, Forged, Malformed, Secret
+    conversations   Conversation, Request, Reply, Silence, Secret; Forged, Malformed, WrongApp, WrongEnvironment
     findings        Paid, Waiting, ... and their refund twins; AboutPayment and AboutRefund name whose they are
     simulators      Simulator, and KitSimulator for the conformance kit
 
@@ -55,7 +55,17 @@ from paycore.channel.statement import (
     StatementLine,
     StatementNotReady,
 )
-from paycore.channel.talk import Conversation, Forged, Malformed, Reply, Request, Secret, Silence
+from paycore.channel.talk import (
+    Conversation,
+    Forged,
+    Malformed,
+    Reply,
+    Request,
+    Secret,
+    Silence,
+    WrongApp,
+    WrongEnvironment,
+)
 from paycore.core.findings import (
     About,
     AboutPayment,
@@ -173,6 +183,8 @@ __all__ = [
     "TradeSeen",
     "Unknown",
     "Waiting",
+    "WrongApp",
+    "WrongEnvironment",
     "exponent",
     "format_major",
     "hookimpl",

@@ -435,8 +435,12 @@ def _refuse_purchase(payment: Payment, via: Via, paid: Paid) -> None:
     if is_known and not is_same:
         raise Refused(Reason.EVIDENCE_USED, "Another purchase paid this payment.", payment_id=payment.payment_id)
     is_settled = is_same and (payment.is_effective or payment.is_kept)
-    if via is Via.CONFIRM and not is_settled and not _is_what_we_asked(payment, paid):
-        raise Refused(Reason.EVIDENCE_MISMATCH, "The purchase is not the one that was asked for.")
+    if via is not Via.CONFIRM or is_settled or _is_what_we_asked(payment, paid):
+        return
+    bought = paid.purchase
+    if bought is not None and _is_what_we_asked(replace(payment, token=bought.token), paid):
+        raise Refused(Reason.RECEIPT_WRONG_ACCOUNT, "The purchase carries another token.", fields=("evidence",))
+    raise Refused(Reason.EVIDENCE_MISMATCH, "The purchase is not the one that was asked for.")
 
 
 def purchase_claimed(order: Order, fact: PurchaseClaimed, now: int) -> Order:

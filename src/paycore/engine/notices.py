@@ -23,6 +23,8 @@ from paycore.channel import (
     NoticeReply,
     RawNotice,
     Reference,
+    WrongApp,
+    WrongEnvironment,
 )
 from paycore.core.facts import Fact, ForeignRefundHeard, PaymentHeard, RefundHeard, Via
 from paycore.core.findings import NotSent, Paid, Unknown
@@ -228,21 +230,19 @@ class Notices:
     ) -> tuple[Confirmed, OpenAccount]:
         """What the evidence proves, and under whose keys. Raises Refused when it verifies under none."""
         until = self._desk.clock.now() + self._desk.patience(deadline_at)
-        is_malformed = True
+        doubts: list[Forged] = []
         for account in accounts:
             try:
                 answer = await self._confirmation(account, evidence, named).answer(until)
             except Forged as forged:
-                is_malformed = is_malformed and isinstance(forged, Malformed)
+                doubts.append(forged)
                 continue
             if isinstance(answer, Unknown | NotSent):
                 raise Refused(
                     Reason.CONFLICT_RETRY, "The channel could not be asked about the evidence.", retry_after_seconds=2.0
                 )
             return answer, account
-        if is_malformed:
-            raise Refused(Reason.EVIDENCE_MALFORMED, "The evidence is no signed document.", fields=("evidence",))
-        raise Refused(Reason.EVIDENCE_UNTRUSTED, "The evidence does not verify.", fields=("evidence",))
+        raise _distrusted(doubts)
 
     def _confirmation(self, account: OpenAccount, evidence: str, named: Subject | None) -> Talk[Confirmed]:
         order, payment = (named.order, named.payment) if named is not None else (None, None)
@@ -260,22 +260,25 @@ class Notices:
     ) -> Told:
         """Tell everything that was proved, to whom it belongs; refused all the same if that was not the caller's order."""
         told: Told | None = None
-        is_elsewhere = False
+        elsewhere: Refused | None = None
         subjects = await self._subjects(account, confirmed.findings)
         for about, subject in zip(confirmed.findings, subjects, strict=True):
             if subject is None:
                 detail = "A client brought it, and it names nothing that we know."
                 await self._orphan(account, AnomalyKind.ORPHAN_NOTICE, about, digest, detail)
             if subject is None or not _is_of(account, subject, about) or _is_in_other_money(subject, about):
-                raise _mismatch("The evidence belongs to no payment of this account.")
+                raise _nobodys(about, wanted_order)
             is_here, is_returned = wanted_order in ("", subject.order.order_id), _is_returned(about)
             answers = request if is_here and not is_returned else None
             heard = await self._tell_evidence(account, subject, about, answers, digest)
-            told, is_elsewhere = (heard if is_here else told), is_elsewhere or not is_here
-            if is_here and is_returned:
-                raise _mismatch("The channel has given the money of this purchase back.")
-        if is_elsewhere:
-            raise Refused(Reason.EVIDENCE_USED, "The evidence belongs to another order.", fields=("evidence",))
+            if not is_here:
+                elsewhere = elsewhere or _elsewhere(about, subject)
+                continue
+            told = heard
+            if is_returned:
+                raise Refused(Reason.RECEIPT_REVOKED, "The money of this purchase went back.", fields=("evidence",))
+        if elsewhere is not None:
+            raise elsewhere
         if told is None:
             raise _mismatch("The evidence proves nothing about a payment.")
         return told
@@ -447,6 +450,36 @@ def _fact(subject: Subject, about: About, via: Via, asked_at: int | None) -> Fac
     if subject.refund_id is not None:
         return RefundHeard(subject.refund_id, via, about.told, asked_at)
     return ForeignRefundHeard(payment_id, about, via, asked_at)
+
+
+def _distrusted(doubts: list[Forged]) -> Refused:
+    """Why no account believes the evidence: what the one said that got furthest with it."""
+    if any(isinstance(doubt, WrongEnvironment) for doubt in doubts):
+        return Refused(Reason.RECEIPT_WRONG_ENV, "The evidence comes from another world.", fields=("evidence",))
+    if any(isinstance(doubt, WrongApp) for doubt in doubts):
+        return Refused(Reason.RECEIPT_WRONG_APP, "The evidence is another app's.", fields=("evidence",))
+    if all(isinstance(doubt, Malformed) for doubt in doubts):
+        return Refused(Reason.EVIDENCE_MALFORMED, "The evidence is no signed document.", fields=("evidence",))
+    return Refused(Reason.EVIDENCE_UNTRUSTED, "The evidence does not verify.", fields=("evidence",))
+
+
+def _nobodys(about: About, wanted_order: str) -> Refused:
+    """What belongs to no payment of the account. A purchase that carries a token was made for somebody."""
+    paid = _purchase_of(about)
+    if wanted_order and paid is not None and paid.purchase is not None and paid.purchase.token:
+        return _other_token()
+    return _mismatch("The evidence belongs to no payment of this account.")
+
+
+def _elsewhere(about: About, subject: Subject) -> Refused:
+    """What belongs to another order than the caller's: it paid that one before, or it was handed in here for the first time."""
+    if _purchase_of(about) is not None and subject.payment.state is not PaymentState.SUCCEEDED:
+        return _other_token()
+    return Refused(Reason.EVIDENCE_USED, "The evidence belongs to another order.", fields=("evidence",))
+
+
+def _other_token() -> Refused:
+    return Refused(Reason.RECEIPT_WRONG_ACCOUNT, "The purchase carries another token.", fields=("evidence",))
 
 
 def _mismatch(text: str) -> Refused:

@@ -1,4 +1,4 @@
 """The stubs of protos/paycore/v1. Made by `make gen`; never edited."""
 
-PROTOS_SHA256 = "fa00514dc5c608caca72ca03a969ad184d93900464f33cea42cc5fd4cec6b349"
+PROTOS_SHA256 = "ff2712ed810d09f803514c35e58806bcbcdd33fc4effb0f08b781aa2b6e003ec"
 """Of the protos that these stubs were made from; a test compares it with the texts."""
