@@ -137,21 +137,26 @@ async def test_a_leaf_that_had_expired_is_untrusted(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "reason"),
     [
-        {"bundleId": "com.example.other"},
-        {"environment": "Production"},
-        {"environment": "Xcode"},
-        {"environment": "LocalTesting"},
-        {"signedDate": None},
+        ({"bundleId": "com.example.other"}, Reason.RECEIPT_WRONG_APP),
+        ({"environment": "Production"}, Reason.RECEIPT_WRONG_ENV),
+        ({"environment": "Xcode"}, Reason.RECEIPT_WRONG_ENV),
+        ({"environment": "LocalTesting"}, Reason.RECEIPT_WRONG_ENV),
+        ({"environment": None}, Reason.RECEIPT_WRONG_ENV),
+        ({"signedDate": None}, Reason.EVIDENCE_UNTRUSTED),
     ],
     ids=str,
 )
-async def test_another_app_and_another_world_are_untrusted(shop: Shop, wrong: dict[str, object]) -> None:
+async def test_another_app_and_another_world_are_told_apart(
+    shop: Shop, wrong: dict[str, object], reason: Reason
+) -> None:
     payment = await shop.pay(await shop.order())
     sale = shop.simulator.buy(payment.plan_json, shop.clock.now(), amount_minor=600)
-    evidence = shop.simulator.authority.sign({**sale.document("Sandbox", shop.clock.now()), **wrong})
-    assert await shop.refused(evidence, payment) is Reason.EVIDENCE_UNTRUSTED
+    document = {**sale.document("Sandbox", shop.clock.now()), **wrong}
+    assert await shop.refused(shop.simulator.authority.sign(document), payment) is reason
+    forged = shop.simulator.forger.sign({**document, "environment": "Production", "bundleId": "com.example.other"})
+    assert await shop.refused(forged, payment) is Reason.EVIDENCE_UNTRUSTED, "a stranger learns nothing more"
 
 
 async def test_one_transaction_pays_one_order(shop: Shop) -> None:
@@ -170,7 +175,8 @@ async def test_another_orders_proof_pays_that_order_and_not_this_one(shop: Shop)
     first, second = await shop.order(), await shop.order()
     one, two = await shop.pay(first), await shop.pay(second)
     evidence = shop.simulator.purchase(one.plan_json, shop.clock.now(), amount_minor=600)
-    assert await shop.refused(evidence, two) is Reason.EVIDENCE_USED
+    assert await shop.refused(evidence, two) is Reason.RECEIPT_WRONG_ACCOUNT
+    assert await shop.refused(evidence, two) is Reason.EVIDENCE_USED, "now it has paid the other one"
     assert (await shop.stands(first)).state is OrderState.PAID
     assert (await shop.stands(second)).state is OrderState.PENDING
 
@@ -193,7 +199,7 @@ async def test_a_revoked_transaction_pays_nothing(shop: Shop) -> None:
     sale = shop.simulator.buy(payment.plan_json, shop.clock.now(), amount_minor=600)
     shop.simulator.refund(sale, shop.clock.now())
     evidence = shop.simulator.signed(sale, shop.clock.now())
-    assert await shop.refused(evidence, payment) is Reason.EVIDENCE_MISMATCH
+    assert await shop.refused(evidence, payment) is Reason.RECEIPT_REVOKED
     order = await shop.stands(order)
     assert order.state is not OrderState.PAID
     [refund] = order.refunds
@@ -215,7 +221,7 @@ async def test_a_purchase_with_a_stale_token_is_claimed_for_its_order(shop: Shop
     token = "00000000-0000-4000-8000-000000000005"
     sale = shop.simulator.sell(PRODUCT, shop.clock.now(), amount_minor=600, token=token)
     evidence = shop.simulator.signed(sale, shop.clock.now())
-    assert await shop.refused(evidence, payment) is Reason.EVIDENCE_MISMATCH
+    assert await shop.refused(evidence, payment) is Reason.RECEIPT_WRONG_ACCOUNT
     order = await shop.claim(payment)
     assert (order.state, order.payments[0].channel_trade_no) == (OrderState.PAID, sale.transaction_id)
     confirmed, may_finish = await shop.confirm(shop.simulator.signed(sale, shop.clock.now()))

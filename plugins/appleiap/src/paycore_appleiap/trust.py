@@ -13,11 +13,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from paycore.channel import Environment, Forged
+from paycore.channel import Environment, Forged, WrongApp, WrongEnvironment
 from paycore_appleiap.form import Signed, take_apart
 
 CHAIN = 3
 """Leaf, intermediate and root; Apple sends neither more nor fewer."""
+UNSIGNED = ("Xcode", "LocalTesting")
+"""The worlds of a developer's own machine, where anybody signs."""
 COORDINATE = 32
 """Bytes of each of the two numbers of an ES256 signature."""
 
@@ -56,7 +58,7 @@ class Trust:
         try:
             verb(self._library())(jws)
         except Exception as error:  # noqa: BLE001 - whatever the library stumbles over does not verify
-            raise Forged(f"it does not verify: {_why(error)}") from None
+            raise _doubt(_why(error)) from None
         return signed.payload
 
     def _library(self) -> Any:
@@ -85,6 +87,8 @@ def roots_of(pem: str) -> list[bytes]:
 
 def _check_claims(signed: Signed) -> None:
     """What is checked before the library is asked. Without a time it would take this machine's."""
+    if signed.payload.get("environment") in UNSIGNED:
+        raise WrongEnvironment("it says itself that Apple did not sign it")
     chain, signed_at = signed.header.get("x5c"), signed.payload.get("signedDate")
     if signed.header.get("alg") != "ES256":
         raise Forged("Apple signs by ES256 alone")
@@ -113,6 +117,15 @@ def _check_signature(signed: Signed) -> None:
         key.verify(der, signed.jws.rpartition(".")[0].encode(), ec.ECDSA(hashes.SHA256()))
     except InvalidSignature:
         raise Forged("its own leaf did not sign it") from None
+
+
+def _doubt(why: str) -> Forged:
+    """What the library's verdict means. It looks at bundle and environment last, when the signature is good."""
+    if why == "INVALID_APP_IDENTIFIER":
+        return WrongApp("it is another app's")
+    if why == "INVALID_ENVIRONMENT":
+        return WrongEnvironment("it is from another environment")
+    return Forged(f"it does not verify: {why}")
 
 
 def _why(error: Exception) -> str:
