@@ -4,7 +4,7 @@
     verbs           Channel: prepare query close refund query_refund read_notice confirm statement refresh operate
     conversations   Conversation, Request, Reply, Silence, Secret; Forged, Malformed, WrongApp, WrongEnvironment
     findings        Paid, Waiting, ... and their refund twins; AboutPayment and AboutRefund name whose they are
-    simulators      Simulator, and KitSimulator for the conformance kit
+    simulators      Simulator, and KitSimulator for the conformance kit; PayerPhone, MerchantConsole and StoreCounter besides
 
 docs/write-a-channel.md walks through all of it. A plugin imports from here, from `paycore_bridge`, the standard library and `cryptography`; nothing else of paycore.
 """
@@ -44,7 +44,16 @@ from paycore.channel.kind import (
     StatementKind,
     Text,
 )
-from paycore.channel.simulator import KitSimulator, Lie, OutgoingNotice, PayerPhone, Simulator, TradeSeen
+from paycore.channel.simulator import (
+    KitSimulator,
+    Lie,
+    MerchantConsole,
+    OutgoingNotice,
+    PayerPhone,
+    Simulator,
+    StoreCounter,
+    TradeSeen,
+)
 from paycore.channel.spec import ENTRY_POINT_GROUP, hookimpl, hookspec
 from paycore.channel.statement import (
     BillAmount,
@@ -131,6 +140,7 @@ __all__ = [
     "LineItem",
     "LineKind",
     "Malformed",
+    "MerchantConsole",
     "Method",
     "Money",
     "NotFound",
@@ -178,6 +188,7 @@ __all__ = [
     "StatementKind",
     "StatementLine",
     "StatementNotReady",
+    "StoreCounter",
     "StorePurchase",
     "Text",
     "TradeSeen",

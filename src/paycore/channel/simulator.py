@@ -56,6 +56,25 @@ class PayerPhone(Protocol):
         """
 
 
+@runtime_checkable
+class MerchantConsole(Protocol):
+    """What a simulator may offer besides: the console in which a merchant says where notices go.
+
+    For a channel that is told so there and in no request. Whoever runs the simulator enters the account's address.
+    """
+
+    def enter_notice_url(self, url: str) -> None:
+        """From now on the first merchant's notices go there."""
+
+
+@runtime_checkable
+class StoreCounter(Protocol):
+    """What a simulated store may offer besides: giving money back by itself, as only a store does. `paycore demo` shows it."""
+
+    def give_back(self, evidence: str, now: int) -> None:
+        """Give all the money of the purchase that this evidence is of back, and tell the merchant by a notice."""
+
+
 # ---------------------------------------------------------------------------------------------- for the conformance kit
 
 

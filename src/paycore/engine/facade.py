@@ -378,6 +378,10 @@ class Engine:
         """Open a session for an order that can be paid: the session, its token, the order."""
         return await self.sessions.create(app_id, order_id, client, request, lifetime_seconds=lifetime_seconds)
 
+    def notice_url(self, account_id: str) -> str:
+        """Where a channel sends what happens to an account."""
+        return self._desk.asker.notify_url(account_id)
+
     @property
     def public_base_url(self) -> str:
         """Where channels and payers reach this server's HTTP face; empty when nobody does."""

@@ -106,6 +106,16 @@ class Neighbour:
         self.look()
         return evidence
 
+    def give_back(self, evidence: str) -> bool:
+        """The store gives the money of a purchase back; False where the simulator shows no such thing."""
+        from paycore.channel import StoreCounter
+
+        if not isinstance(self.simulator, StoreCounter):
+            return False
+        self.simulator.give_back(evidence, self.clock.now())
+        self.look()
+        return True
+
     def returned_minor(self, payment_id: str) -> int:
         """What went back to the payer, by the channel's own books."""
         trade = self.simulator.trade(payment_id)
