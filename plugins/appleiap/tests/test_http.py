@@ -51,7 +51,6 @@ async def test_thousands_of_forgeries_change_nothing_and_ask_nobody() -> None:
         before, plan = await ordered(server)
         sale = apple.buy(plan, NOW, amount_minor=600)
         apple.announce("ONE_TIME_CHARGE", sale, NOW)
-        apple.notify_url = f"{server.base_url}/v1/notices/{server.accounts['appleiap'].account_id}"
         [notice] = apple.due(NOW)  # in the same breath, before the street's postman sees it
         url, body = notice.request.url, notice.request.body
         statuses: set[tuple[int, bytes]] = set()
