@@ -1,6 +1,7 @@
 """The rules about payments: one line a rule (design section 5)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from paycore.core.findings import (
 )
 from paycore.core.order import CloseReason, Remedy, SurplusPolicy
 from paycore.core.schedule import WATCH_FOR
-from paycore.core.terms import SECOND, AfterUnknown
+from paycore.core.terms import SECOND, AfterUnknown, Price
 from tests.core.stories import EXPIRY, MARGIN_OVER, NO, STORE, Story, paid
 
 HOLD, ACCEPT = SurplusPolicy.HOLD, SurplusPolicy.ACCEPT
@@ -38,6 +39,11 @@ def at_store(policy: SurplusPolicy = SurplusPolicy.AUTO_REFUND) -> Story:
 def bought(number: str, *, product: str = "tea", token: str = "t", **more: Any) -> Paid:
     """A purchase in that store."""
     return paid(6, "USD", channel_trade_no=number, purchase=StorePurchase(product, 1, token), **more)
+
+
+def free(product: str = "tea") -> Paid:
+    """A free trial in that store."""
+    return replace(bought("T2", product=product), amount_minor=0)
 
 
 RULES: list[tuple[str, Callable[[], Story], str]] = [
@@ -142,6 +148,39 @@ RULES: list[tuple[str, Callable[[], Story], str]] = [
         "a store success without its purchase is held",
         lambda: Story(**STORE).waits(product_id="tea", token="t").hears(paid(100), "NOTICE"),
         "PENDING | p1 SUCCEEDED 100-0-0 | AMOUNT_MISMATCH OPEN 100",
+    ),
+    (
+        "what a store sold for nothing pays",
+        lambda: at_store().hears(free(), "CONFIRM").hears(free(), "NOTICE"),
+        "PAID | p1 SUCCEEDED*",
+    ),
+    (
+        "what a store sold for nothing pays even a closed order",
+        lambda: at_store().closes().at(MARGIN_OVER).hears(NotFound(), "QUERY").hears(free(), "CONFIRM"),
+        "PAID | p1 SUCCEEDED* | LATE_PAYMENT RESOLVED 0",
+    ),
+    (
+        "something else for nothing pays nothing, and nothing is held",
+        lambda: at_store().hears(free(product="cake"), "NOTICE"),
+        "PENDING | p1 SUCCEEDED | AMOUNT_MISMATCH RESOLVED 0",
+    ),
+    (
+        "where the price is ours nothing is no payment",
+        lambda: Story().waits().hears(paid(0), "NOTICE"),
+        "PENDING | p1 SUCCEEDED | AMOUNT_MISMATCH RESOLVED 0",
+    ),
+    (
+        "nothing is given back of nothing, though the order was paid",
+        lambda: (
+            Story(price=Price.STORE)
+            .waits(product_id="tea", token="t")
+            .switches()
+            .hears(NotFound(), "CLOSE")
+            .asks("p2", product_id="tea", token="u")
+            .hears(bought("T1", token="u"), "NOTICE", name="p2")
+            .hears(free(), "NOTICE")
+        ),
+        "PAID | p1 SUCCEEDED~ | p2 SUCCEEDED* 6-0-0 | SECOND_PAYMENT RESOLVED 0",
     ),
     (
         "a second purchase under one token is not the first told again",

@@ -157,6 +157,19 @@ async def test_a_purchase_that_is_nobodys_becomes_an_order_of_its_own(at: AtTheS
     assert refund.amount_minor == 9_900, "what the store does later finds the order"
 
 
+async def test_what_was_sold_for_nothing_pays_a_payment_and_is_no_order_of_its_own(at: AtTheStore) -> None:
+    _, payment = await at.waiting()
+    await at.notice(at.sold(amount_minor=0))
+    listed = await at.orphan()
+    assert await reason_of(at.claim(listed)) is Reason.REMEDY_UNSUPPORTED
+    done = await at.claim(listed, payment)
+    assert (done.order.state, done.order.payments[0].captured_minor) == (OrderState.PAID, 0)
+    assert (await at.brought(at.sold(amount_minor=0)))[1]
+    with at.world.store.write() as unit:
+        unit.number_feed(1000)
+    assert list(audit(at.world.store)) == []
+
+
 async def test_a_closed_order_is_paid_by_its_claim(at: AtTheStore) -> None:
     order, payment = await at.waiting()
     request = at.world.request("CloseOrder")

@@ -416,7 +416,7 @@ def _paid(order: Order, payment: Payment, fact: PaymentHeard, paid: Paid, owns: 
     order = put_payment(order, payment, now)
     if payment.is_reversed:
         return _returned_whole(order, payment, now)
-    if payment.refunded_minor >= payment.captured_minor:
+    if payment.refunded_minor >= payment.captured_minor > 0:
         return order
     if not _is_what_we_asked(payment, paid):
         return _hold(order, payment, AnomalyKind.AMOUNT_MISMATCH, now)
@@ -550,7 +550,7 @@ def _surplus(order: Order, payment: Payment, now: int) -> Order:
         return accept(order, payment, now, "accepted by policy")
     if is_late and order.surplus_policy is SurplusPolicy.AUTO_REFUND and _is_sold_for_good(payment):
         return accept(order, payment, now, "the store sold it and lets nobody give it back")
-    if order.surplus_policy is SurplusPolicy.HOLD or not payment.terms.can_refund:
+    if order.surplus_policy is SurplusPolicy.HOLD or not payment.terms.can_refund or payment.balance_minor <= 0:
         return order
     order = begin_refund(
         order,

@@ -90,5 +90,6 @@ async def _of_its_own(desk: Desk, listed: ListedAnomaly, paid: Paid) -> tuple[Or
         terms=kind.terms(method),
     )
     begun = await begin_sold(desk, sold, paid)
-    assert begun is not None, "a purchase begins an order"
+    if begun is None:
+        raise Refused(Reason.REMEDY_UNSUPPORTED, "It was sold for nothing, so it can only be claimed for a payment.")
     return begun

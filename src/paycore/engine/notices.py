@@ -432,7 +432,7 @@ def _is_returned(about: About) -> bool:
     paid = about.finding
     if not isinstance(paid, Paid):
         return False
-    return sum(one.amount_minor for one in paid.refunds if not one.reversed) >= paid.amount_minor
+    return sum(one.amount_minor for one in paid.refunds if not one.reversed) >= paid.amount_minor > 0
 
 
 def _is_in_other_money(subject: Subject, about: About) -> bool:

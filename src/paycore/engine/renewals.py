@@ -65,11 +65,12 @@ async def begin(desk: Desk, order: Order, payment: Payment, about: AboutPayment)
 
 
 async def begin_sold(desk: Desk, sold: Sold, paid: Paid) -> tuple[Order, Payment] | None:
-    """The order of what was sold, with its payment, still to be told that it is paid; None for no purchase.
+    """The order of what was sold, with its payment, still to be told that it is paid; None where there is no debt.
 
+    What was sold for nothing is none: an order of its own would owe nothing.
     Beginning it twice is beginning it once.
     """
-    if paid.purchase is None:
+    if paid.purchase is None or paid.amount_minor <= 0:
         return None
     expires_at = desk.clock.now() + TIME_TO_PAY
     born = OrderAsked(
