@@ -193,6 +193,32 @@ async def test_another_product_or_quantity_is_a_mismatch(shop: Shop, wrong: dict
     assert (await shop.stands(order)).state is OrderState.PENDING
 
 
+async def test_a_free_trial_is_a_purchase_for_nothing(shop: Shop) -> None:
+    order, sale = await bought(shop, price_milli=0, kind="Auto-Renewable Subscription")
+    assert [(one.captured_minor, one.state) for one in order.payments] == [(0, PaymentState.SUCCEEDED)]
+    for tell in (shop.simulator.refund, shop.simulator.reverse_refund):
+        tell(sale, shop.clock.now())
+        assert [reply.status for reply in await shop.deliver()] == [200]
+    assert (await shop.stands(order)).refunds == ()
+    shop.simulator.renew(sale, shop.clock.now())
+    assert [reply.status for reply in await shop.deliver()] == [200]
+    assert await anomalies(shop) == [AnomalyKind.ORPHAN_NOTICE], "a free period is no debt, and so no order"
+    sale.price_milli = 15_000
+    shop.simulator.renew(sale, shop.clock.now())
+    await shop.deliver()
+    with shop.store.read() as unit:
+        assert len(unit.list_orders(app_id=APP, limit=10)) == 2, "the first period that costs something is one"
+
+
+async def test_a_free_purchase_that_was_taken_away_pays_nothing(shop: Shop) -> None:
+    order = await shop.order()
+    payment = await shop.pay(order)
+    sale = shop.simulator.buy(payment.plan_json, shop.clock.now(), amount_minor=0)
+    shop.simulator.refund(sale, shop.clock.now())
+    assert await shop.refused(shop.simulator.signed(sale, shop.clock.now()), payment) is Reason.EVIDENCE_MISMATCH
+    assert (await shop.stands(order)).state is OrderState.PENDING
+
+
 async def test_a_revoked_transaction_pays_nothing(shop: Shop) -> None:
     order = await shop.order()
     payment = await shop.pay(order)
