@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -78,11 +78,26 @@ class Trust:
 
 
 def roots_of(pem: str) -> list[bytes]:
-    """The certificates of a PEM text, as DER. Raises ValueError."""
+    """The certificates of a PEM text, as DER. Raises ValueError, with what is wrong: nobody sees it before a phone pays."""
     try:
-        return [one.public_bytes(Encoding.DER) for one in x509.load_pem_x509_certificates(pem.encode())]
+        roots = x509.load_pem_x509_certificates(pem.encode())
     except ValueError:
         raise ValueError("The root certificates are not PEM certificates.") from None
+    for root in roots:
+        _check_root(root)
+    return [one.public_bytes(Encoding.DER) for one in roots]
+
+
+def _check_root(root: x509.Certificate) -> None:
+    """A root signed itself and may sign others; an intermediate or a leaf of Apple's is the likeliest mistake."""
+    name = root.subject.rfc4514_string()[:100]
+    try:
+        root.verify_directly_issued_by(root)
+        constraints = root.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound, UnsupportedAlgorithm):
+        raise ValueError(f"{name} is not a root certificate: it did not sign itself.") from None
+    if not constraints.ca:
+        raise ValueError(f"{name} is not a root certificate: it may sign no others.")
 
 
 def _check_claims(signed: Signed) -> None:
