@@ -457,8 +457,8 @@ def purchase_claimed(order: Order, fact: PurchaseClaimed, now: int) -> Order:
     heard = PaymentHeard(payment.payment_id, Via.CONFIRM, paid)
     told = _paid(replace(order, surplus_policy=SurplusPolicy.HOLD), payment, heard, paid, owns=False, now=now)
     payment = known(told, payment.payment_id)
-    hold = hold_of(told, payment)
-    if hold is not None and hold.is_open:
+    is_left_over = not (payment.is_effective or payment.is_kept)
+    if is_left_over and (payment.balance_minor > 0 or payment.captured_minor == 0):
         told = accept(told, payment, now, "claimed by a person")
     return replace(told, surplus_policy=order.surplus_policy)
 
