@@ -235,6 +235,19 @@ async def test_one_purchase_pays_one_order_whoever_claims_it(at: AtTheStore) -> 
     assert await reason_of(at.claim(listed, three)) is Reason.ANOMALY_RESOLVED
 
 
+async def test_a_request_id_of_something_else_claims_nothing(at: AtTheStore) -> None:
+    _, payment = await at.waiting()
+    await at.notice(at.sold("T1"))
+    first, request = await at.orphan(), at.world.request("ResolveAnomaly", content=b'{"note":"a"}')
+    await at.claim(first, payment, request=request)
+    await at.notice(at.sold("T2"))
+    [second] = [one for one in await at.orphans() if one.anomaly.is_open]
+    other = replace(request, canonical=b'{"note":"b"}')
+    assert await reason_of(at.claim(second, request=other)) is Reason.IDEMPOTENCY_CONFLICT
+    with at.world.store.read() as unit:
+        assert len(unit.list_orders(at.world.app_id)) == 1
+
+
 async def test_what_is_no_fitting_claim_changes_nothing(at: AtTheStore) -> None:
     _, payment = await at.waiting(product_id="gold.500")
     await at.notice(at.sold())

@@ -33,19 +33,19 @@ async def claim(
 
     Raises Refused when it was made at another account, for something else, or pays another payment.
     """
+    if request is not None:
+        await desk.replayed(request)  # a request_id that was used for something else begins nothing
     if payment_id:
         order, payment = await _named(desk, listed, payment_id)
     else:
         order, payment = await _of_its_own(desk, listed, purchases[-1])
-    told: Told | None = None
-    for paid in sorted(purchases, key=_rank):
-        now = desk.clock.now()
+    told = Told(order, payment.payment_id, is_replay=False)
+    for place, paid in enumerate(sorted(purchases, key=_rank)):
+        now, fact = desk.clock.now(), PurchaseClaimed(payment.payment_id, paid)
         anomaly_id = listed.anomaly.anomaly_id
         kept = witness.heard(order.order_id, payment.payment_id, VIA, paid, now, anomaly_id=anomaly_id)
-        fact = PurchaseClaimed(payment.payment_id, paid)
-        heard = await desk.tell(listed.app_id, order.order_id, fact, None if told else request, evidence=(kept,))
-        told = told if heard.is_replay and told is not None else heard
-    assert told is not None, "there is a purchase to claim"
+        answers = request if place == 0 else None
+        told = await desk.tell(listed.app_id, order.order_id, fact, answers, evidence=(kept,))
     return told
 
 
