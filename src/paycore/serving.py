@@ -128,13 +128,18 @@ async def serving(settings: Settings, parts: Parts | None = None) -> AsyncIterat
         await process.stop()
 
 
-def run(settings: Settings, say: Callable[[str], None] = print) -> None:
-    """Serve until SIGTERM or SIGINT, then leave politely; a second signal leaves at once. Says one line when ready."""
+def run(
+    settings: Settings, say: Callable[[str], None] = print, opened: Callable[[Process], None] = lambda process: None
+) -> None:
+    """Serve until SIGTERM or SIGINT, then leave politely; a second signal leaves at once.
+
+    Says one line when ready; `opened` is called right before, when it is known where the process listens.
+    """
     logs.configure(settings.log_level)
-    asyncio.run(_run(settings, say))
+    asyncio.run(_run(settings, say, opened))
 
 
-async def _run(settings: Settings, say: Callable[[str], None]) -> None:
+async def _run(settings: Settings, say: Callable[[str], None], opened: Callable[[Process], None]) -> None:
     signals: asyncio.Queue[int] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -142,6 +147,7 @@ async def _run(settings: Settings, say: Callable[[str], None]) -> None:
     process = await start(settings)
     gc.freeze()  # what start-up made lives as long as the process: not to be looked through again and again
     try:
+        opened(process)
         say(
             f"paycore is ready: gRPC at {process.target}"
             + (f", HTTP at {process.base_url}" if process.base_url else "")

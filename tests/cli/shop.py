@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 from paycore.channel import Paid
 from paycore.core.facts import PaymentHeard, Via
 from paycore.core.order import Details, Order, SurplusPolicy
+from paycore.core.refusals import Refused
 from paycore.engine import Engine
 from paycore.engine.carrier import HttpCarrier
 from paycore.engine.cashier import Choice
@@ -106,6 +108,17 @@ class Shop:
             return (await engine.pay(app_id, order_id, choice, None)).order
 
         return self.act(pay)
+
+    def hear_of_purchase(self, app_id: str) -> None:
+        """A phone brings a store's purchase that names no payment of ours, and is refused."""
+
+        async def hear(engine: Engine) -> None:
+            stranger = "0f8fad5b-d9cb-469f-a165-70867728950e"
+            receipt = self.simulator.buy("gold.100", stranger, engine.clock.now(), amount_minor=AMOUNT)
+            with contextlib.suppress(Refused):
+                await engine.confirm(app_id, "sandbox", receipt)
+
+        self.act(hear)
 
     def hear_paid(self, order: Order, *, amount_minor: int = AMOUNT) -> Order:
         """The channel says that the order's payment was paid."""

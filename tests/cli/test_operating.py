@@ -448,6 +448,24 @@ def test_a_wrong_amount_is_listed_and_remedied(shop: Shop) -> None:
     assert ("anomaly.resolved", anomaly["anomaly_id"]) in log_of(shop)
 
 
+def test_a_purchase_of_nobody_is_claimed(shop: Shop) -> None:
+    app_id, _, _ = shop.open()
+    shop.hear_of_purchase(app_id)
+    [anomaly] = shop.json("anomalies", "list")["anomalies"]
+    words = ("anomalies", "resolve", anomaly["anomaly_id"], "--remedy", "accept", "--note", "an old phone")
+    nobody = shop.run(*words, "--payment", "py" + "0" * 26)
+    assert (nobody.code, "PAYMENT_NOT_FOUND" in nobody.err) == (1, True)
+    claimed = shop.json(*words)["anomaly"]
+    assert (claimed["state"], claimed["remedy"]) == ("STATE_RESOLVED", "REMEDY_ACCEPT")
+    [order] = shop.json("orders", "list")["orders"]
+    assert (order["state"], order["origin"]) == ("STATE_PAID", "ORIGIN_CHANNEL")
+    store = Store.open(shop.url, check_durability=False)
+    with store.read() as unit:
+        [line] = [one for one in unit.list_audit() if one.what == "anomaly.resolved"]
+    store.close()
+    assert line.detail == f"ACCEPT for {claimed['payment_id']}: an old phone"
+
+
 # ---------------------------------------------------------------------------------------------- tables
 
 

@@ -120,6 +120,22 @@ def press_pay(page: str) -> None:
         assert browser.post(page, data={"action": "pay"}).status_code == 200
 
 
+def test_a_purchase_at_the_simulated_store_is_told_by_its_notice(dev: Running) -> None:
+    """Apple knows its merchant's address from a console; whoever runs its simulator has entered it there."""
+    item = {"product_id": "gold.100", "name": "Gold", "quantity": 1, "unit_amount_minor": 600}
+    wanted = json.loads(order("STORE-1")) | {"amount": {"currency_code": "CNY", "amount_minor": 600}}
+    order_id = dev.call("CreateOrder", json.dumps(wanted | {"line_items": [item]})).json["order"]["order_id"]
+    ask = {"order_id": order_id, "channel": "appleiap", "method": "purchase", "client": {"face": "ios"}}
+    begun = dev.call("PayOrder", json.dumps(ask))
+    step = json.loads(begun.json["payment"]["action"]["steps"][0]["params_json"])
+    [shop] = re.findall(r"Simulator of appleiap: (\S+)/ ", dev.said)
+    form = {"product_id": step["product_id"], "account_token": step["account_token"], "quantity": "1"}
+    with httpx2.Client(trust_env=False) as browser:
+        assert browser.post(f"{shop}/buy", data=form | {"price": "6.00", "currency": "CNY"}).status_code == 303
+    watched = dev.call("WatchOrder", json.dumps({"order_id": order_id, "resume_after": 1}))
+    assert [line["event"]["kind"] for line in watched.lines[:-1]][-2:] == ["payment.succeeded", "order.paid"]
+
+
 def test_a_request_may_lie_in_a_file(dev: Running, tmp_path: Path) -> None:
     file = tmp_path / "order.json"
     file.write_text(order("FILE-1"))

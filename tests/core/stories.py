@@ -15,6 +15,7 @@ from paycore.core.facts import (
     OrderAsked,
     PaymentAsked,
     PaymentHeard,
+    PurchaseClaimed,
     RefundAsked,
     RefundHeard,
     RefundRetryAsked,
@@ -103,6 +104,10 @@ class Story:
         taken = replace(row, task=_leased(row.task, self.now), fence=row.fence + 1, sends=sends)
         self._put(payments=tuple(taken if p.payment_id == row.payment_id else p for p in self.order.payments))
         return self
+
+    def claims(self, purchase: Paid, name: str = "p1") -> Story:
+        """A person says that a purchase which named nobody was made for this payment."""
+        return self.tell(PurchaseClaimed(PAYMENTS[name], purchase))
 
     def hears(
         self,

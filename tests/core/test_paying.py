@@ -1,6 +1,8 @@
 """The rules about payments: one line a rule (design section 5)."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from paycore.core.findings import (
     Declined,
     NotFound,
     NotSent,
+    Paid,
     PayerPaying,
     Ready,
     Reversed,
@@ -21,11 +24,27 @@ from paycore.core.findings import (
 )
 from paycore.core.order import CloseReason, Remedy, SurplusPolicy
 from paycore.core.schedule import WATCH_FOR
-from paycore.core.terms import SECOND, AfterUnknown
+from paycore.core.terms import SECOND, AfterUnknown, Price
 from tests.core.stories import EXPIRY, MARGIN_OVER, NO, STORE, Story, paid
 
 HOLD, ACCEPT = SurplusPolicy.HOLD, SurplusPolicy.ACCEPT
 TOKEN = StorePurchase("tea", 1, "t")
+
+
+def at_store(policy: SurplusPolicy = SurplusPolicy.AUTO_REFUND) -> Story:
+    """An order that waits for its purchase in a store."""
+    return Story(policy, **STORE).waits(product_id="tea", token="t")
+
+
+def bought(number: str, *, product: str = "tea", token: str = "t", **more: Any) -> Paid:
+    """A purchase in that store."""
+    return paid(6, "USD", channel_trade_no=number, purchase=StorePurchase(product, 1, token), **more)
+
+
+def free(product: str = "tea") -> Paid:
+    """A free trial in that store."""
+    return replace(bought("T2", product=product), amount_minor=0)
+
 
 RULES: list[tuple[str, Callable[[], Story], str]] = [
     # 1 · do not know? the state stays, the task stays
@@ -129,6 +148,107 @@ RULES: list[tuple[str, Callable[[], Story], str]] = [
         "a store success without its purchase is held",
         lambda: Story(**STORE).waits(product_id="tea", token="t").hears(paid(100), "NOTICE"),
         "PENDING | p1 SUCCEEDED 100-0-0 | AMOUNT_MISMATCH OPEN 100",
+    ),
+    (
+        "what a store sold for nothing pays",
+        lambda: at_store().hears(free(), "CONFIRM").hears(free(), "NOTICE"),
+        "PAID | p1 SUCCEEDED*",
+    ),
+    (
+        "what a store sold for nothing pays even a closed order",
+        lambda: at_store().closes().at(MARGIN_OVER).hears(NotFound(), "QUERY").hears(free(), "CONFIRM"),
+        "PAID | p1 SUCCEEDED* | LATE_PAYMENT RESOLVED 0",
+    ),
+    (
+        "something else for nothing pays nothing, and nothing is held",
+        lambda: at_store().hears(free(product="cake"), "NOTICE"),
+        "PENDING | p1 SUCCEEDED | AMOUNT_MISMATCH RESOLVED 0",
+    ),
+    (
+        "where the price is ours nothing is no payment",
+        lambda: Story().waits().hears(paid(0), "NOTICE"),
+        "PENDING | p1 SUCCEEDED | AMOUNT_MISMATCH RESOLVED 0",
+    ),
+    (
+        "nothing is given back of nothing, though the order was paid",
+        lambda: (
+            Story(price=Price.STORE)
+            .waits(product_id="tea", token="t")
+            .switches()
+            .hears(NotFound(), "CLOSE")
+            .asks("p2", product_id="tea", token="u")
+            .hears(bought("T1", token="u"), "NOTICE", name="p2")
+            .hears(free(), "NOTICE")
+        ),
+        "PAID | p1 SUCCEEDED~ | p2 SUCCEEDED* 6-0-0 | SECOND_PAYMENT RESOLVED 0",
+    ),
+    (
+        "a second purchase under one token is not the first told again",
+        lambda: at_store().hears(bought("T1"), "CONFIRM").hears(bought("T2"), "CONFIRM"),
+        "PAID | p1 SUCCEEDED* 6-0-0 !EVIDENCE_USED",
+    ),
+    (
+        "nor is it in a notice",
+        lambda: at_store().hears(bought("T1"), "NOTICE").hears(bought("T2"), "NOTICE"),
+        "PAID | p1 SUCCEEDED* 6-0-0 !EVIDENCE_USED",
+    ),
+    (
+        "the purchase that was claimed pays, whatever its token",
+        lambda: at_store().claims(bought("T1", token="nobody's")),
+        "PAID | p1 SUCCEEDED* 6-0-0",
+    ),
+    (
+        "a claim is told twice and is one claim",
+        lambda: at_store().claims(bought("T1", token="nobody's")).claims(bought("T1", token="nobody's")),
+        "PAID | p1 SUCCEEDED* 6-0-0",
+    ),
+    (
+        "what was claimed may be confirmed afterwards as it is",
+        lambda: at_store().claims(bought("T1", token="nobody's")).hears(bought("T1", token="nobody's"), "CONFIRM"),
+        "PAID | p1 SUCCEEDED* 6-0-0",
+    ),
+    (
+        "a claim of another product is refused",
+        lambda: at_store().claims(bought("T1", product="cake")),
+        "PENDING | p1 PENDING >QUERY !EVIDENCE_MISMATCH",
+    ),
+    (
+        "a claim of another merchant's purchase is refused",
+        lambda: at_store().claims(bought("T1", merchant="M2")),
+        "PENDING | p1 PENDING >QUERY !WRONG_ACCOUNT",
+    ),
+    (
+        "a payment that another purchase paid takes no claim",
+        lambda: at_store().hears(bought("T1"), "CONFIRM").claims(bought("T2", token="nobody's")),
+        "PAID | p1 SUCCEEDED* 6-0-0 !EVIDENCE_USED",
+    ),
+    (
+        "a claimed purchase that the store gave back pays nothing",
+        lambda: at_store().claims(bought("T1", token="nobody's", refunds=(ChannelRefund(6, "T1"),))),
+        "PENDING | p1 SUCCEEDED 6-0-6 | r CHANNEL SUCCEEDED 6",
+    ),
+    (
+        "a claimed purchase is kept, whatever the policy, though its order is paid",
+        lambda: (
+            Story(**STORE)
+            .waits(product_id="tea", token="t")
+            .switches()
+            .hears(NotFound(), "CLOSE")
+            .asks("p2", product_id="tea", token="u")
+            .hears(bought("T1", token="u"), "NOTICE", name="p2")
+            .claims(bought("T2"))
+        ),
+        "PAID | p1 SUCCEEDED~+ 6-0-0 | p2 SUCCEEDED* 6-0-0 | SECOND_PAYMENT RESOLVED 6",
+    ),
+    (
+        "a claim pays a closed order even where the app holds what is late",
+        lambda: at_store(HOLD).closes().at(MARGIN_OVER).hears(NotFound(), "QUERY").claims(bought("T1")),
+        "PAID | p1 SUCCEEDED* 6-0-0 | LATE_PAYMENT RESOLVED 6",
+    ),
+    (
+        "where the price is ours there is nothing to claim",
+        lambda: Story().waits().claims(bought("T1")),
+        "PENDING | p1 PENDING >QUERY !REMEDY_UNSUPPORTED",
     ),
     # 6 · a success pays the order, or it is surplus
     (

@@ -15,6 +15,7 @@ from paycore.core.facts import (
     ForeignRefundHeard,
     PaymentAsked,
     PaymentHeard,
+    PurchaseClaimed,
     RefundAsked,
     RefundHeard,
     RefundRetryAsked,
@@ -34,7 +35,7 @@ from paycore.core.order import (
     Verb,
 )
 from paycore.core.refusals import Refused
-from paycore.core.terms import AfterUnknown
+from paycore.core.terms import AfterUnknown, Price
 from tests.core.stories import EXPIRY, LEASE, NO, PAYMENTS, REFUNDS, Story
 
 PAYMENT_FINDINGS: tuple[f.PaymentFinding, ...] = (
@@ -78,9 +79,18 @@ def test_the_promises_hold_whatever_is_told(seed: int) -> None:
         _walk(draw)
 
 
-def _walk(draw: random.Random) -> None:
+@pytest.mark.parametrize("seed", range(20))
+def test_the_promises_hold_at_a_store(seed: int) -> None:
+    """Purchases under the right token, another's and none, free and paid, told by the store and claimed by people."""
+    draw = random.Random(f"store {seed}")
+    for _ in range(40):
+        _walk(draw, price=Price.STORE)
+
+
+def _walk(draw: random.Random, price: Price = Price.EXACT) -> None:
     story = Story(
         draw.choice(list(SurplusPolicy)),
+        price=price,
         can_close=draw.random() < 0.8,
         close_reverses=draw.random() < 0.3,
         can_refund=draw.random() < 0.8,
@@ -130,6 +140,8 @@ def _fact(draw: random.Random, story: Story) -> Fact:
     order, now = story.order, story.now
     fence = draw.choice((None, 0))
     asked_at = draw.choice((now, max(now - LEASE, 0)))
+    if order.payments and story.terms.price is Price.STORE and draw.random() < 0.5:
+        return _store_fact(draw, draw.choice(order.payments).payment_id)
     if order.payments and draw.random() < 0.5:
         payment = draw.choice(order.payments)
         via = draw.choice((Via.PREPARE, Via.QUERY, Via.CLOSE, Via.NOTICE))
@@ -172,6 +184,24 @@ def _fact(draw: random.Random, story: Story) -> Fact:
             AnomalySettled(anomaly.anomaly_id, draw.choice(list(Remedy)), "n", draw.choice(list(REFUNDS.values())))
         )
     return draw.choice(choices)
+
+
+def _store_fact(draw: random.Random, payment_id: str) -> Fact:
+    """A purchase of what was asked for, or of something else, as the store tells it or a person claims it."""
+    number, amount = draw.choice((("T1", 100), ("T2", 100), ("T3", 0)))
+    refunds = draw.choice(((), (), (f.ChannelRefund(100, number),), (f.ChannelRefund(100, number, reversed=True),)))
+    paid = f.Paid(
+        amount,
+        "CNY",
+        draw.choice(("M", "M", "M", "X")),
+        channel_trade_no=number,
+        purchase=f.StorePurchase(draw.choice(("", "", "cake")), 1, draw.choice(("", "another's"))),
+        refunds=refunds if amount else (),
+    )
+    if draw.random() < 0.4:
+        return PurchaseClaimed(payment_id, paid)
+    via = draw.choice((Via.NOTICE, Via.CONFIRM, Via.QUERY))
+    return PaymentHeard(payment_id, via, paid, None)
 
 
 class Fold:

@@ -21,6 +21,8 @@ from paycore.channel import (
     Reference,
     Silence,
     StorePurchase,
+    WrongApp,
+    WrongEnvironment,
 )
 from paycore.core.ids import Prefix, is_id
 from paycore.core.order import AnomalyKind, LineItem, OrderState, Origin, PaymentState
@@ -31,7 +33,7 @@ from paycore.engine.sessions import LIFETIME, Tokens
 from paycore.store import App, Store, VersionState
 from paycore.testing.wires import ScriptedCarrier
 from tests.engine.channels import ACK, METHODS, ScriptedChannel, paid, raises, says, signs
-from tests.engine.world import KEY, World, reason_of, refused, sandbox, scripted
+from tests.engine.world import KEY, SCRIPTED, World, reason_of, refused, sandbox, scripted
 
 SECOND = 1_000_000
 OTHER = "ap" + "0" * 25 + "2"
@@ -324,6 +326,8 @@ async def test_evidence_pays_and_the_client_may_finish(store: Store) -> None:
         (raises(Forged("no")), Reason.EVIDENCE_UNTRUSTED),
         (raises(Malformed("two parts")), Reason.EVIDENCE_MALFORMED),
         (raises(Forged("no"), asks=1), Reason.EVIDENCE_UNTRUSTED),
+        (raises(WrongApp("another's")), Reason.RECEIPT_WRONG_APP),
+        (raises(WrongEnvironment("a test")), Reason.RECEIPT_WRONG_ENV),
         (raises(KeyError("canary")), Reason.CONFLICT_RETRY),
         (says("yes", asks=0), Reason.CONFLICT_RETRY),
         (says(Confirmed(()), asks=0), Reason.EVIDENCE_MISMATCH),
@@ -332,7 +336,7 @@ async def test_evidence_pays_and_the_client_may_finish(store: Store) -> None:
             Reason.EVIDENCE_MISMATCH,
         ),
     ],
-    ids=range(7),
+    ids=range(9),
 )
 async def test_evidence_that_proves_nothing_is_refused(store: Store, script: Any, reason: Reason) -> None:
     channel = ScriptedChannel()
@@ -343,13 +347,20 @@ async def test_evidence_that_proves_nothing_is_refused(store: Store, script: Any
     assert (await world.stands(order)).state is OrderState.PENDING
 
 
-@pytest.mark.parametrize("wrong", [{"product_id": "gold.1"}, {"quantity": 2}, {"token": "another"}])
-async def test_a_purchase_of_something_else_is_refused(store: Store, wrong: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"product_id": "gold.1"}, Reason.EVIDENCE_MISMATCH),
+        ({"quantity": 2}, Reason.EVIDENCE_MISMATCH),
+        ({"token": "another"}, Reason.RECEIPT_WRONG_ACCOUNT),
+    ],
+)
+async def test_a_purchase_of_something_else_is_refused(store: Store, wrong: dict[str, Any], reason: Reason) -> None:
     channel = ScriptedChannel()
     world, order, payment = await at_the_store(store, channel)
     channel.confirm_ = proves(payment, **wrong)
     confirm = world.engine.confirm(world.app_id, "scripted", "jws", payment_id=payment.payment_id)
-    assert await reason_of(confirm) is Reason.EVIDENCE_MISMATCH
+    assert await reason_of(confirm) is reason
     assert (await world.stands(order)).payments[0].state is PaymentState.PENDING
 
 
@@ -359,8 +370,9 @@ async def test_evidence_for_another_order_pays_that_order_and_is_refused_here(st
     second = await world.order(items=ITEM)
     other = await world.paid(second, method="store")
     channel.confirm_ = proves(payment)
-    confirm = world.engine.confirm(world.app_id, "scripted", "jws", payment_id=other.payment_id)
-    assert await reason_of(confirm) is Reason.EVIDENCE_USED
+    for reason in (Reason.RECEIPT_WRONG_ACCOUNT, Reason.EVIDENCE_USED):  # the second time it has paid the other order
+        confirm = world.engine.confirm(world.app_id, "scripted", "jws", payment_id=other.payment_id)
+        assert await reason_of(confirm) is reason
     assert (await world.stands(first)).state is OrderState.PAID
     assert (await world.stands(second)).state is OrderState.PENDING
 
@@ -379,6 +391,27 @@ async def test_evidence_is_taken_for_ones_own_payments_only(store: Store) -> Non
     assert await reason_of(confirm(world.app_id, "alipay", "jws")) is Reason.METHOD_UNKNOWN
     nobody = confirm(world.app_id, "scripted", "jws", account_id="ac" + "0" * 26)
     assert await reason_of(nobody) is Reason.ACCOUNT_NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("doubts", "reason"),
+    [
+        ((Forged("no"), WrongEnvironment("a test")), Reason.RECEIPT_WRONG_ENV),
+        ((WrongApp("another's"), WrongEnvironment("a test")), Reason.RECEIPT_WRONG_ENV),
+        ((WrongApp("another's"), Forged("no")), Reason.RECEIPT_WRONG_APP),
+        ((Malformed("two parts"), Forged("no")), Reason.EVIDENCE_UNTRUSTED),
+    ],
+    ids=range(4),
+)
+async def test_the_account_that_got_furthest_says_why(
+    store: Store, doubts: tuple[Forged, Forged], reason: Reason
+) -> None:
+    """One app, two accounts at the store: a stranger to the one may be the other's, from its test world."""
+    channel, told = ScriptedChannel(), iter(doubts)
+    channel.confirm_ = lambda ask: raises(next(told))(ask)
+    world, _, _ = await at_the_store(store, channel)
+    await world.account(settings={**SCRIPTED, "merchant": "M2"})
+    assert await reason_of(world.engine.confirm(world.app_id, "scripted", "jws")) is reason
 
 
 async def test_a_channel_that_takes_no_evidence_says_so(store: Store) -> None:
@@ -465,7 +498,7 @@ async def test_a_purchase_that_was_given_back_is_recorded_and_refused(store: Sto
     money = Paid(9_900, "CNY", "M1", purchase=bought, refunds=(ChannelRefund(9_900, "T1"),))
     channel.confirm_ = says(Confirmed((AboutPayment(money, payment_id=payment.payment_id),), may_finish=True), asks=0)
     confirm = world.engine.confirm(world.app_id, "scripted", "jws", payment_id=payment.payment_id)
-    assert await reason_of(confirm) is Reason.EVIDENCE_MISMATCH
+    assert await reason_of(confirm) is Reason.RECEIPT_REVOKED
     after = await world.stands(order)
     assert (after.state, [one.amount_minor for one in after.refunds]) == (OrderState.PENDING, [9_900])
 
@@ -488,7 +521,8 @@ async def test_what_the_channel_takes_by_itself_is_an_order_of_its_own(store: St
         [renewed] = [one for one in unit.list_orders(world.app_id, limit=10) if one.order_id != order.order_id]
     assert (renewed.origin, renewed.state, renewed.amount_minor) == (Origin.CHANNEL, OrderState.PAID, 5_000)
     assert (await world.stands(order)).version == version, "the first purchase is not told again"
-    stranger = replace(about, renews=Reference("tx", "9"), reference=Reference("tx", "10"))
+    unheard = replace(again, references=(Reference("tx", "10"),))
+    stranger = AboutPayment(unheard, reference=Reference("tx", "10"), renews=Reference("tx", "9"))
     channel.read_ = lambda notice, now: Notice((stranger,), ACK)
     await world.engine.deliver_notice(payment.account_id, RawNotice("POST", "/", {}, b"stranger"))
     with world.store.read() as unit:

@@ -160,6 +160,7 @@ ROWS: list[tuple[str, str, object, str]] = [
     ("GetChannelRequest", "channel", "", "FIELD_REQUIRED"),
     ("GetChannelRequest", "channel", "x" * 65, "FIELD_TOO_LONG"),
     ("ResolveAnomalyRequest", "anomaly_id", "or" + BODY, "BAD_ID"),
+    ("ResolveAnomalyRequest", "payment_id", "an" + BODY, "BAD_ID"),
     ("DeliverNoticeRequest", "account_id", "x", "BAD_ID"),
     # listing
     ("ListOrdersRequest", "page_size", -1, "BAD_PAGE_SIZE"),

@@ -414,6 +414,19 @@ async def a_receipt_of_another_order(shop: Shop) -> Any:
     return await caller.ConfirmPayment(a_proof(shop.buy(bought, amount_minor=10_000), payment_id=other.payment_id))
 
 
+async def a_receipt_that_paid_another_order(shop: Shop) -> Any:
+    bought, other = await store_payment(shop), await store_payment(shop)
+    receipt = shop.buy(bought, amount_minor=10_000)
+    await shop.app.ConfirmPayment(a_proof(receipt))
+    return await shop.app.ConfirmPayment(a_proof(receipt, payment_id=other.payment_id))
+
+
+async def a_receipt_with_anothers_token(shop: Shop) -> Any:
+    payment, token = await store_payment(shop), "0f8fad5b-d9cb-469f-a165-70867728950f"
+    receipt = shop.simulator.buy("tea.cup", token, shop.clock.now(), amount_minor=1)
+    return await shop.app.ConfirmPayment(a_proof(receipt, payment_id=payment.payment_id))
+
+
 async def a_receipt_under_another_account(shop: Shop) -> Any:
     bought = await store_payment(shop)
     receipt = shop.buy(bought, amount_minor=10_000)
@@ -550,8 +563,10 @@ CASHIER = [
     Row("87 signature cut", with_receipt(lambda receipt: receipt[:-4]), INVALID, "EVIDENCE_UNTRUSTED"),
     Row("87 content changed", with_receipt(lambda receipt: "A" + receipt[1:]), INVALID, "EVIDENCE_UNTRUSTED"),
     Row("88 another app's account", a_receipt_under_another_account, ABSENT, "ACCOUNT_NOT_FOUND"),
-    Row("88 another merchant's receipt", a_receipt_of_another_merchant, DENIED, "WRONG_ACCOUNT"),
-    Row("90 another order's receipt", a_receipt_of_another_order, EXISTS, "EVIDENCE_USED"),
+    Row("88 another merchant's receipt", a_receipt_of_another_merchant, INVALID, "RECEIPT_WRONG_APP"),
+    Row("90 a receipt that paid another order", a_receipt_that_paid_another_order, EXISTS, "EVIDENCE_USED"),
+    Row("92 another order's receipt", a_receipt_of_another_order, DENIED, "RECEIPT_WRONG_ACCOUNT"),
+    Row("92 an order's receipt with a token of nobody", a_receipt_with_anothers_token, DENIED, "RECEIPT_WRONG_ACCOUNT"),
     Row("92 a receipt for nobody", a_receipt_for_nobody, STATE, "EVIDENCE_MISMATCH"),
     Row("93 a receipt of something else", a_receipt_of_something_else, STATE, "EVIDENCE_MISMATCH"),
     Row("a session that names no payment", a_session_that_names_no_payment, INVALID, "FIELD_REQUIRED"),

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from paycore.v1 import anomaly_pb2, order_pb2, payment_pb2
+from paycore.v1 import anomaly_pb2, cashier_pb2, order_pb2, payment_pb2
 from paycore_sandbox.simulator import Fault
 from tests.rpc.shop import NOW, SECOND, SHOP, Shop, a_close, a_payment, an_order, fresh, money
 from tests.rpc.small import refusal
@@ -294,6 +294,36 @@ async def test_a_second_payment_held_is_listed_and_given_back(shop: Shop) -> Non
     assert (told.code, told.reason) == ("FAILED_PRECONDITION", "ANOMALY_RESOLVED")
     open_ones = order_pb2.ListAnomaliesRequest(state=anomaly_pb2.Anomaly.STATE_OPEN)
     assert not (await shop.app.ListAnomalies(open_ones)).anomalies
+
+
+async def test_a_purchase_that_names_nobody_is_claimed(shop: Shop) -> None:
+    item = order_pb2.LineItem(product_id="tea.cup", name="cup", quantity=1, unit_amount_minor=10_000)
+    order = await shop.order(line_items=[item])
+    payment = await shop.begun(order, method="store")
+    stranger = "0f8fad5b-d9cb-469f-a165-70867728950e"
+    receipt = shop.simulator.buy("tea.cup", stranger, shop.clock.now(), amount_minor=9_900)
+    proof = cashier_pb2.ConfirmPaymentRequest(channel="sandbox", evidence=receipt, request_id=fresh())
+    assert (await refusal(shop.app.ConfirmPayment(proof))).reason == "EVIDENCE_MISMATCH"
+    [orphan] = (await shop.app.ListAnomalies(order_pb2.ListAnomaliesRequest())).anomalies
+    assert (orphan.order_id, orphan.amount) == ("", money(9_900))
+    claim = order_pb2.ResolveAnomalyRequest(
+        anomaly_id=orphan.anomaly_id,
+        remedy=anomaly_pb2.REMEDY_ACCEPT,
+        note="bought on an old phone",
+        payment_id=payment.payment_id,
+        request_id=fresh(),
+    )
+    done = await shop.app.ResolveAnomaly(claim)
+    assert (done.order.order_id, done.order.state) == (order.order_id, PAID)
+    assert (done.anomaly.order_id, done.anomaly.payment_id) == (order.order_id, payment.payment_id)
+    assert await shop.app.ResolveAnomaly(claim) == done
+    claim.payment_id, claim.request_id = "", fresh()
+    assert (await refusal(shop.app.ResolveAnomaly(claim))).reason == "ANOMALY_RESOLVED"
+    proof.request_id = fresh()
+    assert (await shop.app.ConfirmPayment(proof)).may_finish
+    told = await shop.app.ListOrderEvents(order_pb2.ListOrderEventsRequest(order_id=order.order_id))
+    [event] = [one for one in told.events if one.kind == "order.paid"]
+    assert event.cause == "PurchaseClaimed"
 
 
 async def test_anomalies_are_listed_page_by_page(shop: Shop) -> None:

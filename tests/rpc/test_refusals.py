@@ -27,6 +27,19 @@ def test_every_reason_has_exactly_one_code() -> None:
     assert set(CODES) == set(Reason)
 
 
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        (Reason.RECEIPT_WRONG_APP, "INVALID_ARGUMENT"),
+        (Reason.RECEIPT_WRONG_ENV, "INVALID_ARGUMENT"),
+        (Reason.RECEIPT_WRONG_ACCOUNT, "PERMISSION_DENIED"),
+        (Reason.RECEIPT_REVOKED, "FAILED_PRECONDITION"),
+    ],
+)
+def test_a_receipt_that_is_refused_has_the_code_that_was_agreed(reason: Reason, code: str) -> None:
+    assert CODES[reason].name == code
+
+
 @pytest.mark.parametrize("reason", list(Reason))
 def test_every_reason_can_be_said(reason: Reason) -> None:
     status, details = read(Refused(reason, "Fixed words.", order_id="or1"))

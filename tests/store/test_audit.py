@@ -323,6 +323,7 @@ TAMPERED: list[tuple[str, str]] = [
     ("payment_currency fold", change("payments", "waits", "currency = 'JPY'")),
     ("anomaly_home fold surplus", change("anomalies", "held", "payment_id = 'py-nobody'")),
     ("anomaly_home", change("anomalies", "stuck", "account_id = 'ac-thief'")),
+    ("anomaly_home", "UPDATE anomalies SET payment_id = (SELECT min(payment_id) FROM payments) WHERE order_id IS NULL"),
     ("reference_home", "UPDATE channel_references SET channel = 'another'"),
     ("account_home", change("payments", "waits", "merchant = 'thief'")),
     ("account_home", "UPDATE accounts SET app_id = '{other_app}'"),

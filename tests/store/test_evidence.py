@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from paycore.core.edit import anomaly_id
+from paycore.core.findings import ChannelRefund, Paid, Reference, StorePurchase
 from paycore.core.order import Anomaly, AnomalyKind, AnomalyState, Remedy
 from paycore.store import Conflict, Evidence, KeptEvidence, ListedAnomaly, Store
 from tests.store.made import ACCOUNT, APP, NOW, OTHER_APP, stored
@@ -78,6 +79,27 @@ def test_an_orphan_is_kept_once_and_counted(store: Store) -> None:
         assert unit.list_anomalies(APP) == [expected]
         assert len(unit.list_anomalies(None)) == 2
         assert unit.find_anomaly("nobody") is None
+
+
+def test_each_different_word_about_a_purchase_is_kept_once(store: Store) -> None:
+    bought = Paid(
+        600,
+        "CNY",
+        "M1",
+        channel_trade_no="T1",
+        paid_at=NOW,
+        purchase=StorePurchase("gold", 2, "t"),
+        references=(Reference("tx", "T1"),),
+    )
+    returned = replace(bought, refunds=(ChannelRefund(600, "T1"),))
+    with store.write() as unit:
+        for at, paid in enumerate((returned, bought, returned, None)):
+            unit.put_orphan(orphan(at=NOW + at), APP, ACCOUNT, purchase=paid)
+        unit.put_orphan(orphan("n-2"), APP, ACCOUNT, purchase=bought)
+    with store.read() as unit:
+        assert unit.purchases_of(orphan().anomaly_id) == [returned, bought]
+        assert unit.purchases_of(orphan("n-2").anomaly_id) == [bought]
+        assert unit.purchases_of("nobody") == []
 
 
 def test_a_person_settles_an_orphan_once(store: Store) -> None:

@@ -15,6 +15,7 @@ from paycore.channel import Closed, NotFound, Refunded
 from paycore.testing.simulation.report import story
 from paycore.testing.simulation.running import run_seed
 from paycore_alipay import reading
+from paycore_alipay.wire import Answer
 
 SEEDS = 50
 FAULTS = {
@@ -48,13 +49,13 @@ def test_a_world_is_the_same_story_again() -> None:
     assert (first.digest, first.trace, first.struck) == (second.digest, second.trace, second.struck)
 
 
-def unknown_is_never(answer: reading.Answer, given: Callable[[reading.Answer], Any] = reading.query_refusal) -> Any:
+def unknown_is_never(answer: Answer, given: Callable[[Answer], Any] = reading.query_refusal) -> Any:
     """A trade that Alipay does not know yet will never be paid."""
     found = given(answer)
     return Closed() if isinstance(found, NotFound) else found
 
 
-def taken_is_done(answer: reading.Answer, given: Callable[[reading.Answer], Any] = reading.refund_finding) -> Any:
+def taken_is_done(answer: Answer, given: Callable[[Answer], Any] = reading.refund_finding) -> Any:
     """A refund that Alipay took has moved money."""
     return Refunded() if answer.is_done else given(answer)
 

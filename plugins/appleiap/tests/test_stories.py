@@ -13,7 +13,7 @@ from paycore.store import Store
 from paycore_appleiap.simulator import Authority, NoticeFault, Sale
 
 from .support import DAY, HOUR, MINUTE, NOW, SECOND
-from .world import APP, Shop
+from .world import APP, PRODUCT, Shop
 
 
 @pytest.fixture
@@ -137,21 +137,26 @@ async def test_a_leaf_that_had_expired_is_untrusted(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "reason"),
     [
-        {"bundleId": "com.example.other"},
-        {"environment": "Production"},
-        {"environment": "Xcode"},
-        {"environment": "LocalTesting"},
-        {"signedDate": None},
+        ({"bundleId": "com.example.other"}, Reason.RECEIPT_WRONG_APP),
+        ({"environment": "Production"}, Reason.RECEIPT_WRONG_ENV),
+        ({"environment": "Xcode"}, Reason.RECEIPT_WRONG_ENV),
+        ({"environment": "LocalTesting"}, Reason.RECEIPT_WRONG_ENV),
+        ({"environment": None}, Reason.RECEIPT_WRONG_ENV),
+        ({"signedDate": None}, Reason.EVIDENCE_UNTRUSTED),
     ],
     ids=str,
 )
-async def test_another_app_and_another_world_are_untrusted(shop: Shop, wrong: dict[str, object]) -> None:
+async def test_another_app_and_another_world_are_told_apart(
+    shop: Shop, wrong: dict[str, object], reason: Reason
+) -> None:
     payment = await shop.pay(await shop.order())
     sale = shop.simulator.buy(payment.plan_json, shop.clock.now(), amount_minor=600)
-    evidence = shop.simulator.authority.sign({**sale.document("Sandbox", shop.clock.now()), **wrong})
-    assert await shop.refused(evidence, payment) is Reason.EVIDENCE_UNTRUSTED
+    document = {**sale.document("Sandbox", shop.clock.now()), **wrong}
+    assert await shop.refused(shop.simulator.authority.sign(document), payment) is reason
+    forged = shop.simulator.forger.sign({**document, "environment": "Production", "bundleId": "com.example.other"})
+    assert await shop.refused(forged, payment) is Reason.EVIDENCE_UNTRUSTED, "a stranger learns nothing more"
 
 
 async def test_one_transaction_pays_one_order(shop: Shop) -> None:
@@ -170,7 +175,8 @@ async def test_another_orders_proof_pays_that_order_and_not_this_one(shop: Shop)
     first, second = await shop.order(), await shop.order()
     one, two = await shop.pay(first), await shop.pay(second)
     evidence = shop.simulator.purchase(one.plan_json, shop.clock.now(), amount_minor=600)
-    assert await shop.refused(evidence, two) is Reason.EVIDENCE_USED
+    assert await shop.refused(evidence, two) is Reason.RECEIPT_WRONG_ACCOUNT
+    assert await shop.refused(evidence, two) is Reason.EVIDENCE_USED, "now it has paid the other one"
     assert (await shop.stands(first)).state is OrderState.PAID
     assert (await shop.stands(second)).state is OrderState.PENDING
 
@@ -187,13 +193,39 @@ async def test_another_product_or_quantity_is_a_mismatch(shop: Shop, wrong: dict
     assert (await shop.stands(order)).state is OrderState.PENDING
 
 
+async def test_a_free_trial_is_a_purchase_for_nothing(shop: Shop) -> None:
+    order, sale = await bought(shop, price_milli=0, kind="Auto-Renewable Subscription")
+    assert [(one.captured_minor, one.state) for one in order.payments] == [(0, PaymentState.SUCCEEDED)]
+    for tell in (shop.simulator.refund, shop.simulator.reverse_refund):
+        tell(sale, shop.clock.now())
+        assert [reply.status for reply in await shop.deliver()] == [200]
+    assert (await shop.stands(order)).refunds == ()
+    shop.simulator.renew(sale, shop.clock.now())
+    assert [reply.status for reply in await shop.deliver()] == [200]
+    assert await anomalies(shop) == [AnomalyKind.ORPHAN_NOTICE], "a free period is no debt, and so no order"
+    sale.price_milli = 15_000
+    shop.simulator.renew(sale, shop.clock.now())
+    await shop.deliver()
+    with shop.store.read() as unit:
+        assert len(unit.list_orders(app_id=APP, limit=10)) == 2, "the first period that costs something is one"
+
+
+async def test_a_free_purchase_that_was_taken_away_pays_nothing(shop: Shop) -> None:
+    order = await shop.order()
+    payment = await shop.pay(order)
+    sale = shop.simulator.buy(payment.plan_json, shop.clock.now(), amount_minor=0)
+    shop.simulator.refund(sale, shop.clock.now())
+    assert await shop.refused(shop.simulator.signed(sale, shop.clock.now()), payment) is Reason.EVIDENCE_MISMATCH
+    assert (await shop.stands(order)).state is OrderState.PENDING
+
+
 async def test_a_revoked_transaction_pays_nothing(shop: Shop) -> None:
     order = await shop.order()
     payment = await shop.pay(order)
     sale = shop.simulator.buy(payment.plan_json, shop.clock.now(), amount_minor=600)
     shop.simulator.refund(sale, shop.clock.now())
     evidence = shop.simulator.signed(sale, shop.clock.now())
-    assert await shop.refused(evidence, payment) is Reason.EVIDENCE_MISMATCH
+    assert await shop.refused(evidence, payment) is Reason.RECEIPT_REVOKED
     order = await shop.stands(order)
     assert order.state is not OrderState.PAID
     [refund] = order.refunds
@@ -207,6 +239,48 @@ async def test_an_unknown_token_waits_as_an_anomaly(shop: Shop) -> None:
     assert await shop.refused(evidence) is Reason.EVIDENCE_MISMATCH
     assert await shop.refused(evidence) is Reason.EVIDENCE_MISMATCH
     assert await anomalies(shop) == [AnomalyKind.ORPHAN_NOTICE]
+
+
+async def test_a_purchase_with_a_stale_token_is_claimed_for_its_order(shop: Shop) -> None:
+    order = await shop.order()
+    payment = await shop.pay(order)
+    token = "00000000-0000-4000-8000-000000000005"
+    sale = shop.simulator.sell(PRODUCT, shop.clock.now(), amount_minor=600, token=token)
+    evidence = shop.simulator.signed(sale, shop.clock.now())
+    assert await shop.refused(evidence, payment) is Reason.RECEIPT_WRONG_ACCOUNT
+    order = await shop.claim(payment)
+    assert (order.state, order.payments[0].channel_trade_no) == (OrderState.PAID, sale.transaction_id)
+    confirmed, may_finish = await shop.confirm(shop.simulator.signed(sale, shop.clock.now()))
+    assert (confirmed.order_id, may_finish) == (order.order_id, True)
+    shop.simulator.refund(sale, shop.clock.now())
+    assert [reply.status for reply in await shop.deliver()] == [200]
+    assert [one.amount_minor for one in (await shop.stands(order)).refunds] == [600]
+
+
+async def test_an_offer_code_that_no_order_asked_for_becomes_an_order(shop: Shop) -> None:
+    sale = shop.simulator.sell("com.example.game.vip", shop.clock.now(), amount_minor=1500)
+    sale.kind = "Auto-Renewable Subscription"
+    shop.simulator.announce("OFFER_REDEEMED", sale, shop.clock.now())
+    await shop.deliver()
+    order = await shop.claim()
+    assert (order.state, order.origin, order.details.subject) == (OrderState.PAID, Origin.CHANNEL, sale.product_id)
+    _, may_finish = await shop.confirm(shop.simulator.signed(sale, shop.clock.now()))
+    assert may_finish
+    shop.simulator.renew(sale, shop.clock.now())
+    await shop.deliver()
+    with shop.store.read() as unit:
+        assert len(unit.list_orders(app_id=APP, limit=10)) == 2, "its next period finds it too"
+
+
+async def test_buying_twice_under_one_token_hides_no_money(shop: Shop) -> None:
+    order, sale = await bought(shop)
+    again = shop.simulator.sell(PRODUCT, shop.clock.now(), amount_minor=600, token=sale.token)
+    assert await shop.refused(shop.simulator.signed(again, shop.clock.now())) is Reason.EVIDENCE_USED
+    assert await anomalies(shop) == [AnomalyKind.ORPHAN_NOTICE]
+    claimed = await shop.claim()
+    assert claimed.order_id != order.order_id
+    assert (await shop.confirm(shop.simulator.signed(again, shop.clock.now())))[0].order_id == claimed.order_id
+    assert (await shop.confirm(shop.simulator.signed(sale, shop.clock.now())))[0].order_id == order.order_id
 
 
 async def test_an_old_proof_that_apple_cannot_be_asked_about_waits(shop: Shop) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from paycore.channel import NoticeReply
-from paycore.core.order import Details, LineItem, Order, Payment
+from paycore.core.order import AnomalyState, Details, LineItem, Order, Payment, Remedy
 from paycore.core.refusals import Reason, Refused
 from paycore.engine import Engine
 from paycore.engine.cashier import Choice
@@ -81,6 +81,16 @@ class Shop:
         except Refused as refused:
             return refused.reason
         raise AssertionError("it was believed")
+
+    async def claim(self, payment: Payment | None = None) -> Order:
+        """A person says what the only purchase of nobody was made for: this payment, or no order at all."""
+        [listed] = await self.engine.list_anomalies(APP, states=(AnomalyState.OPEN,))
+        named = payment.payment_id if payment is not None else ""
+        done = await self.engine.resolve_anomaly(
+            APP, listed.anomaly.anomaly_id, Remedy.ACCEPT, "they told us", None, payment_id=named
+        )
+        assert done.order is not None
+        return done.order
 
     async def stands(self, order: Order) -> Order:
         found = await self.engine.reader.load(order.order_id)

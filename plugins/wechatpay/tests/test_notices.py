@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -26,9 +27,11 @@ from paycore.testing.mutate import spoilt_notices
 from paycore_wechatpay import WECHATPAY, WechatPaySimulator, signing, wire
 from paycore_wechatpay.simulator import LADDER, NoticeFault, RefundEnd
 
+from .spoiling import COVERED, Spoiler
 from .support import BASE, MINUTE, SECOND, World, account_of, open_channel, raw, version_of
 
-COVERED = (signing.TIMESTAMP, signing.NONCE, signing.SERIAL, signing.SIGNATURE, signing.SIGNATURE_TYPE)
+MUTANTS = int(os.environ.get("WECHATPAY_MUTANTS", "3000"))
+"""How many mutants the reader is given: 100,000 of them were, once."""
 
 
 @pytest.fixture
@@ -78,6 +81,13 @@ def test_every_byte_and_every_character_counts(world: World) -> None:
             believed.append((name, read(world, notice)))
     assert believed == []
     assert count > len(genuine.body)
+
+
+def test_no_mutant_of_a_notice_is_believed(world: World) -> None:
+    spoiler = Spoiler(paid_notice(world), 7)
+    for _ in range(MUTANTS):
+        with pytest.raises(Forged):
+            read(world, spoiler.next())
 
 
 def test_the_window_is_less_than_300_seconds_either_way(world: World) -> None:

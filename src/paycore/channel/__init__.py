@@ -2,10 +2,10 @@
 
     kind            ChannelKind and what it declares: Method, Setting, StatementKind, Operation, ...
     verbs           Channel: prepare query close refund query_refund read_notice confirm statement refresh operate
-    conversations   Conversation, Request, Reply, Silence, Forged, Malformed, Secret
+    conversations   Conversation, Request, Reply, Silence, Secret; Forged, Malformed, WrongApp, WrongEnvironment
     offers          Offer and OfferKind, for the hook paycore_offers, which is given an OfferAsk
     findings        Paid, Waiting, ... and their refund twins; AboutPayment and AboutRefund name whose they are
-    simulators      Simulator, KitSimulator for the conformance kit, and what one may offer besides for whole worlds
+    simulators      Simulator, KitSimulator for the conformance kit, and what one may offer besides: PayerPhone, MerchantConsole, Storefront, ...
 
 docs/write-a-channel.md walks through all of it. A plugin imports from here, from `paycore_bridge`, the standard library and `cryptography`; nothing else of paycore.
 """
@@ -50,6 +50,7 @@ from paycore.channel.simulator import (
     KitSimulator,
     LateMoney,
     Lie,
+    MerchantConsole,
     OutgoingNotice,
     PayerInputs,
     PayerPhone,
@@ -71,7 +72,17 @@ from paycore.channel.statement import (
     StatementLine,
     StatementNotReady,
 )
-from paycore.channel.talk import Conversation, Forged, Malformed, Reply, Request, Secret, Silence
+from paycore.channel.talk import (
+    Conversation,
+    Forged,
+    Malformed,
+    Reply,
+    Request,
+    Secret,
+    Silence,
+    WrongApp,
+    WrongEnvironment,
+)
 from paycore.core.findings import (
     About,
     AboutPayment,
@@ -139,6 +150,7 @@ __all__ = [
     "LineItem",
     "LineKind",
     "Malformed",
+    "MerchantConsole",
     "Method",
     "Money",
     "NotFound",
@@ -200,6 +212,8 @@ __all__ = [
     "TradeSeen",
     "Unknown",
     "Waiting",
+    "WrongApp",
+    "WrongEnvironment",
     "exponent",
     "format_major",
     "hookimpl",

@@ -56,6 +56,17 @@ class PayerPhone(Protocol):
         """
 
 
+@runtime_checkable
+class MerchantConsole(Protocol):
+    """What a simulator may offer besides: the console in which a merchant says where notices go.
+
+    For a channel that is told so there and in no request. Whoever runs the simulator enters the account's address.
+    """
+
+    def enter_notice_url(self, url: str) -> None:
+        """From now on the first merchant's notices go there."""
+
+
 @dataclass(frozen=True, slots=True)
 class TradeSeen:
     """A trade as the channel's own books have it."""
@@ -138,9 +149,6 @@ class RefundDesk(Protocol):
 @runtime_checkable
 class Storefront(Protocol):
     """What the simulator of a store may offer besides. A store knows a payment by its token."""
-
-    def notify_to(self, url: str) -> None:
-        """The merchant enters in the store's console where notices are to go."""
 
     def sale(self, token: str) -> TradeSeen | None:
         """What was bought under this token; None while nothing was."""

@@ -94,3 +94,11 @@ class Forged(Exception):
 
 class Malformed(Forged):
     """It has not even the form of what was wanted (no signed document at all), so there was nothing to verify."""
+
+
+class WrongApp(Forged):
+    """Evidence that verifies, and was made for another app or merchant than this account's."""
+
+
+class WrongEnvironment(Forged):
+    """Evidence of another world: the channel's test environment where the account is real, the reverse, a developer's own."""

@@ -53,6 +53,13 @@ def resolve(
     anomaly_id: Annotated[str, typer.Argument(help="The anomaly's id.", metavar="ANOMALY")],
     remedy: Annotated[str, typer.Option(help="ACCEPT the money, REFUND it, or RELEASE: it was settled outside.")],
     note: Annotated[str, typer.Option(help="Why, for whoever looks later.")],
+    payment: Annotated[
+        str,
+        typer.Option(
+            help="ACCEPT a store's purchase that belongs to no order for this payment; else it is an order of its own.",
+            metavar="PAYMENT",
+        ),
+    ] = "",
     config: Config = None,
     database: Database = None,
     json: Json = False,
@@ -67,22 +74,25 @@ def resolve(
             found = unit.find_anomaly(anomaly_id)
         if found is None:
             raise Sorry(f"There is no anomaly {clean(anomaly_id)}.", reason="ANOMALY_NOT_FOUND")
-        _settle(settings, store, found, wanted, note)
+        _settle(settings, store, found, wanted, note, payment)
         with store.write() as unit:
-            write_down(unit, "anomaly.resolved", anomaly_id, app_id=found.app_id, detail=f"{wanted.value}: {note}")
             after = unit.find_anomaly(anomaly_id) or found
+            where = f" for {after.anomaly.payment_id}" if found.order_id is None and after.anomaly.payment_id else ""
+            detail = f"{wanted.value}{where}: {note}"
+            write_down(unit, "anomaly.resolved", anomaly_id, app_id=found.app_id, detail=detail)
     screen = Screen(json)
-    text = f"{anomaly_id} is {after.anomaly.state.value} by {wanted.value}."
+    text = f"{anomaly_id} is {after.anomaly.state.value} by {wanted.value}{where}."
     screen.show({"anomaly": documents.anomaly(after)}, lambda: screen.say(text))
 
 
-def _settle(settings: Settings, store: Store, found: ListedAnomaly, remedy: Any, note: str) -> None:
+def _settle(settings: Settings, store: Store, found: ListedAnomaly, remedy: Any, note: str, payment_id: str) -> None:
     """Tell the order about the remedy, as every fact is told."""
     from paycore.cli.opening import engine_of
 
     async def settle() -> None:
         async with engine_of(settings, store) as engine:
-            await engine.resolve_anomaly(found.app_id, found.anomaly.anomaly_id, remedy, note, None)
+            anomaly_id = found.anomaly.anomaly_id
+            await engine.resolve_anomaly(found.app_id, anomaly_id, remedy, note, None, payment_id=payment_id)
 
     asyncio.run(settle())
 

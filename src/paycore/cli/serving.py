@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +18,7 @@ from paycore.cli.screen import Screen
 
 if TYPE_CHECKING:
     from paycore.channel import Simulator
+    from paycore.serving import Process
     from paycore.settings import Settings
     from paycore.store import Store
 
@@ -53,12 +54,13 @@ def serve(
     settings = settings_of(config, database, **given)
     screen = Screen(json)
     with ExitStack() as stack:
+        street = None
         if dev or simulators:
-            _prepare(settings, screen, stack, simulators=simulators, port=simulator_port)
-        _run(settings, screen)
+            street = _prepare(settings, screen, stack, simulators=simulators, port=simulator_port)
+        _run(settings, screen, street)
 
 
-def _run(settings: Settings, screen: Screen) -> None:
+def _run(settings: Settings, screen: Screen, street: Simulated | None) -> None:
     """Serve. What keeps a server from starting becomes a sentence."""
     from paycore import serving
     from paycore.rpc.server import PlaintextRefused
@@ -66,8 +68,12 @@ def _run(settings: Settings, screen: Screen) -> None:
     def say(text: str) -> None:
         screen.line({"event": "ready", "text": text}, text, "bold green")
 
+    def opened(process: Process) -> None:
+        if street is not None:
+            street.tell_notice_urls(process)
+
     try:
-        serving.run(settings, say)
+        serving.run(settings, say, opened)
     except PlaintextRefused as refused:
         raise Sorry(f"{str(refused)[:1].upper()}{str(refused)[1:]}.", ExitCode.NOT_READY) from None
     except OSError as error:
@@ -83,8 +89,8 @@ def _run(settings: Settings, screen: Screen) -> None:
 # ---------------------------------------------------------------------------------------------- for development
 
 
-def _prepare(settings: Settings, screen: Screen, stack: ExitStack, *, simulators: bool, port: int) -> None:
-    """The app, its key and its accounts, in a database that is made if it is a fresh SQLite file."""
+def _prepare(settings: Settings, screen: Screen, stack: ExitStack, *, simulators: bool, port: int) -> Simulated | None:
+    """The app, its key and its accounts, in a database that is made if it is a fresh SQLite file; the simulators that run."""
     from paycore.engine.simulators import SimulatorServer  # noqa: F401 - a missing part is told before anything is made
 
     with store_of(settings, any_schema=True, may_make=True) as store:
@@ -98,14 +104,15 @@ def _prepare(settings: Settings, screen: Screen, stack: ExitStack, *, simulators
                 f"App {DEV_APP} ({app.app_id}) is made; its key is shown this once:\n\n  export PAYCORE_API_KEY={key}\n",
             )
         if not simulators:
-            return
+            return None
         street = stack.enter_context(simulated(settings, port))
         for channel, values in street.settings.items():
-            account_id = _account(settings, store, app.app_id, channel, values)
+            account_id = street.accounts[channel] = _account(settings, store, app.app_id, channel, values)
             screen.line(
                 {"event": "simulator", "channel": channel, "url": street.url(channel), "account_id": account_id},
                 f"Simulator of {channel}: {street.url(channel)} (account {account_id})",
             )
+        return street
 
 
 def dev_app(store: Store) -> tuple[Any, str]:
@@ -134,8 +141,18 @@ def _account(settings: Settings, store: Store, app_id: str, channel: str, values
 class Simulated:
     """The simulators that run, and what an account at each needs."""
 
+    simulators: dict[str, Simulator]
     base_urls: dict[str, str]
     settings: dict[str, dict[str, str]]
+    accounts: dict[str, str] = field(default_factory=dict)
+    """Our account at each channel, once it is made."""
+
+    def tell_notice_urls(self, process: Process) -> None:
+        """Enter where notices go in the consoles of the channels that are told there."""
+        from paycore.engine.simulators import enter_notice_urls
+
+        urls = {channel: process.engine.notice_url(account_id) for channel, account_id in self.accounts.items()}
+        enter_notice_urls(self.simulators, urls)
 
     def url(self, channel: str) -> str:
         """Where a person may look at the channel."""
@@ -172,5 +189,5 @@ def simulated(settings: Settings, port: int) -> Iterator[Simulated]:
 def _simulated(simulators: dict[str, Simulator], server: Any) -> Simulated:
     base_urls = {channel: server.base_url(channel) for channel in simulators}
     return Simulated(
-        base_urls, {channel: dict(one.settings(base_urls[channel])) for channel, one in simulators.items()}
+        simulators, base_urls, {channel: dict(one.settings(base_urls[channel])) for channel, one in simulators.items()}
     )

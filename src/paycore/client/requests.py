@@ -157,10 +157,17 @@ def list_anomalies(
 
 
 def resolve_anomaly(
-    anomaly_id: str, *, remedy: anomaly_pb2.Remedy.ValueType, note: str, request_id: str | None = None
+    anomaly_id: str,
+    *,
+    remedy: anomaly_pb2.Remedy.ValueType,
+    note: str,
+    payment_id: str = "",
+    request_id: str | None = None,
 ) -> order_pb2.ResolveAnomalyRequest:
-    """Remedy an anomaly, and say why for whoever looks later."""
-    return order_pb2.ResolveAnomalyRequest(anomaly_id=anomaly_id, remedy=remedy, note=note, request_id=_key(request_id))
+    """Remedy an anomaly, and say why for whoever looks later. `payment_id` is whose a store's purchase of no order is."""
+    return order_pb2.ResolveAnomalyRequest(
+        anomaly_id=anomaly_id, remedy=remedy, note=note, payment_id=payment_id, request_id=_key(request_id)
+    )
 
 
 # ---------------------------------------------------------------------------------------------- cashier

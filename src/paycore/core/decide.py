@@ -20,6 +20,7 @@ from paycore.core.facts import (
     OrderAsked,
     PaymentAsked,
     PaymentHeard,
+    PurchaseClaimed,
     RefundAsked,
     RefundHeard,
     RefundRetryAsked,
@@ -49,6 +50,7 @@ from paycore.core.paying import (
     known,
     payment_asked,
     payment_heard,
+    purchase_claimed,
     settle,
     switch_asked,
 )
@@ -158,6 +160,8 @@ def _told(order: Order, fact: Fact, now: int) -> tuple[Order, str]:  # noqa: C90
             return retry_asked(order, fact, now), fact.refund_id
         case AnomalySettled():
             return _anomaly_settled(order, fact, now), fact.anomaly_id
+        case PurchaseClaimed():
+            return purchase_claimed(order, fact, now), fact.payment_id
         case PaymentHeard():
             return payment_heard(order, fact, now), fact.payment_id
         case RefundHeard():
@@ -292,6 +296,8 @@ def _claims(order: Order, fact: Fact) -> Iterator[Claim]:
             payment_id = fact.payment_id
         case PaymentHeard(finding=(Paid() | Ready()) as finding) if finding.authenticated:
             references, payment_id = finding.references, fact.payment_id
+        case PurchaseClaimed():
+            references, payment_id = fact.paid.references, fact.payment_id
         case _:
             return
     payment = order.payment(payment_id)
@@ -309,4 +315,6 @@ def _refusal(order: Order, fact: Fact) -> Refused | None:
         return None
     if fact.finding.merchant == known(order, fact.payment_id).merchant:
         return None
+    if fact.via is Via.CONFIRM:
+        return Refused(Reason.RECEIPT_WRONG_APP, "The evidence names another merchant.", fields=("evidence",))
     return Refused(Reason.WRONG_ACCOUNT, "The notice names another merchant.", payment_id=fact.payment_id)

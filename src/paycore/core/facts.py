@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from paycore.core.findings import AboutRefund, PaymentFinding, Ready, RefundFinding
+from paycore.core.findings import AboutRefund, Paid, PaymentFinding, Ready, RefundFinding
 from paycore.core.order import CloseReason, Details, Given, Origin, Remedy, SurplusPolicy
 from paycore.core.terms import Terms
 
@@ -140,6 +140,17 @@ class AnomalySettled:
     refund_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class PurchaseClaimed:
+    """A person says that this payment is what a store's purchase was made for, though it named no payment of ours.
+
+    `paid` is what the store told and was verified when it came; nothing of it is the claimant's word.
+    """
+
+    payment_id: str
+    paid: Paid
+
+
 # ---------------------------------------------------------------------------------------------- a channel answers
 
 
@@ -198,6 +209,7 @@ Fact = (
     | RefundAsked
     | RefundRetryAsked
     | AnomalySettled
+    | PurchaseClaimed
     | PaymentHeard
     | RefundHeard
     | ForeignRefundHeard

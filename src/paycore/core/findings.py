@@ -59,7 +59,8 @@ class Paid:
     """The channel took the money. "Paid, then refunded" is this with its refunds, never Closed.
 
     `merchant` is the merchant identity that the channel names as the receiver (the core compares it). `paid_at` is the
-    channel's own time, microseconds. `references` may each pay one payment only.
+    channel's own time, microseconds. `references` may each pay one payment only. An amount of 0 is for a store's `purchase`
+    alone: what it sold for nothing (a free trial) is sold all the same.
     """
 
     amount_minor: int

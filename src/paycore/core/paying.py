@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from paycore.core.edit import open_anomaly, put_anomaly, put_payment, resolve_anomaly, resolve_kind
-from paycore.core.facts import ClientReported, PaymentAsked, PaymentHeard, SwitchAsked, Via
+from paycore.core.facts import ClientReported, PaymentAsked, PaymentHeard, PurchaseClaimed, SwitchAsked, Via
 from paycore.core.findings import (
     AlreadyPaid,
     Closed,
@@ -411,8 +411,8 @@ def _after_success(order: Order, payment: Payment, owns: bool, now: int) -> Orde
 def _paid(order: Order, payment: Payment, fact: PaymentHeard, paid: Paid, owns: bool, now: int) -> Order:
     if paid.merchant != payment.merchant:
         return _wrong_account(order, payment, owns, now)
-    if payment.terms.price is Price.STORE and fact.via is Via.CONFIRM and not _is_what_we_asked(payment, paid):
-        raise Refused(Reason.EVIDENCE_MISMATCH, "The purchase is not the one that was asked for.")
+    if payment.terms.price is Price.STORE and fact.via in (Via.NOTICE, Via.CONFIRM):
+        _refuse_purchase(payment, fact.via, paid)
     is_news = payment.state is not PaymentState.SUCCEEDED
     told = replace(payment, captured_currency=paid.currency) if is_news else payment
     order = absorb_refunds(order, told, paid.refunds, now, via=fact.via)  # in the money that was taken
@@ -423,13 +423,51 @@ def _paid(order: Order, payment: Payment, fact: PaymentHeard, paid: Paid, owns: 
     order = put_payment(order, payment, now)
     if payment.is_reversed:
         return _returned_whole(order, payment, now)
-    if payment.refunded_minor >= payment.captured_minor:
+    if payment.refunded_minor >= payment.captured_minor > 0:
         return order
     if not _is_what_we_asked(payment, paid):
         return _hold(order, payment, AnomalyKind.AMOUNT_MISMATCH, now)
     if order.state in (OrderState.PENDING, OrderState.CLOSING):
         return pay_order(order, payment, now)
     return _surplus(order, payment, now)
+
+
+def _refuse_purchase(payment: Payment, via: Via, paid: Paid) -> None:
+    """Raise Refused for a purchase that is not this payment's: a second one under its token, or another than was asked for.
+
+    What pays this payment already, and was accepted as what it is, is compared no more.
+    """
+    is_known = payment.state is PaymentState.SUCCEEDED and bool(payment.channel_trade_no and paid.channel_trade_no)
+    is_same = is_known and paid.channel_trade_no == payment.channel_trade_no
+    if is_known and not is_same:
+        raise Refused(Reason.EVIDENCE_USED, "Another purchase paid this payment.", payment_id=payment.payment_id)
+    is_settled = is_same and (payment.is_effective or payment.is_kept)
+    if via is not Via.CONFIRM or is_settled or _is_what_we_asked(payment, paid):
+        return
+    bought = paid.purchase
+    if bought is not None and _is_what_we_asked(replace(payment, token=bought.token), paid):
+        raise Refused(Reason.RECEIPT_WRONG_ACCOUNT, "The purchase carries another token.", fields=("evidence",))
+    raise Refused(Reason.EVIDENCE_MISMATCH, "The purchase is not the one that was asked for.")
+
+
+def purchase_claimed(order: Order, fact: PurchaseClaimed, now: int) -> Order:
+    """Take a store's purchase for this payment's because a person says so. All but the token has to be as it was asked.
+
+    The person keeps the money, so no policy gives it back: it pays an order that is closed, and is kept beside a paid one.
+    """
+    payment, paid = known(order, fact.payment_id), fact.paid
+    if payment.terms.price is not Price.STORE or paid.purchase is None:
+        raise Refused(Reason.REMEDY_UNSUPPORTED, "Only a store's purchase can be claimed.")
+    if paid.merchant != payment.merchant:
+        raise Refused(Reason.WRONG_ACCOUNT, "The purchase was made at another merchant.")
+    paid = replace(paid, purchase=replace(paid.purchase, token=payment.token))
+    heard = PaymentHeard(payment.payment_id, Via.CONFIRM, paid)
+    told = _paid(replace(order, surplus_policy=SurplusPolicy.HOLD), payment, heard, paid, owns=False, now=now)
+    payment = known(told, payment.payment_id)
+    is_left_over = not (payment.is_effective or payment.is_kept)
+    if is_left_over and (payment.balance_minor > 0 or payment.captured_minor == 0):
+        told = accept(told, payment, now, "claimed by a person")
+    return replace(told, surplus_policy=order.surplus_policy)
 
 
 def _is_what_we_asked(payment: Payment, paid: Paid) -> bool:
@@ -519,7 +557,7 @@ def _surplus(order: Order, payment: Payment, now: int) -> Order:
         return accept(order, payment, now, "accepted by policy")
     if is_late and order.surplus_policy is SurplusPolicy.AUTO_REFUND and _is_sold_for_good(payment):
         return accept(order, payment, now, "the store sold it and lets nobody give it back")
-    if order.surplus_policy is SurplusPolicy.HOLD or not payment.terms.can_refund:
+    if order.surplus_policy is SurplusPolicy.HOLD or not payment.terms.can_refund or payment.balance_minor <= 0:
         return order
     order = begin_refund(
         order,

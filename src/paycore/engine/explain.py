@@ -69,6 +69,7 @@ _WHO = {
     "RefundAsked": "the app",
     "RefundRetryAsked": "the app",
     "AnomalySettled": "a person",
+    "PurchaseClaimed": "a person",
     "AccountUnusable": "paycore",
 }
 _BY_CHANNEL = frozenset({"PaymentHeard", "RefundHeard", "ForeignRefundHeard"})

@@ -346,10 +346,20 @@ class Engine:
         )
 
     async def resolve_anomaly(
-        self, app_id: str, anomaly_id: str, remedy: Remedy, note: str, request: CallerRequest | None
+        self,
+        app_id: str,
+        anomaly_id: str,
+        remedy: Remedy,
+        note: str,
+        request: CallerRequest | None,
+        *,
+        payment_id: str = "",
     ) -> Remedied:
-        """A person's decision about an anomaly. A refund that it begins is sent by the clock."""
-        return await self._orders.resolve_anomaly(app_id, anomaly_id, remedy, note, request)
+        """A person's decision about an anomaly. A refund that it begins is sent by the clock.
+
+        A store's purchase that belongs to no order, accepted, pays this payment; without one an order of its own.
+        """
+        return await self._orders.resolve_anomaly(app_id, anomaly_id, remedy, note, request, payment_id=payment_id)
 
     # ------------------------------------------------------------------------------------ the cashier
 
@@ -379,6 +389,10 @@ class Engine:
     ) -> tuple[Session, str, Order]:
         """Open a session for an order that can be paid: the session, its token, the order."""
         return await self.sessions.create(app_id, order_id, client, request, lifetime_seconds=lifetime_seconds)
+
+    def notice_url(self, account_id: str) -> str:
+        """Where a channel sends what happens to an account."""
+        return self._desk.asker.notify_url(account_id)
 
     @property
     def public_base_url(self) -> str:

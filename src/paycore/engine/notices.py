@@ -23,6 +23,8 @@ from paycore.channel import (
     NoticeReply,
     RawNotice,
     Reference,
+    WrongApp,
+    WrongEnvironment,
 )
 from paycore.core.facts import Fact, ForeignRefundHeard, PaymentHeard, RefundHeard, Via
 from paycore.core.findings import NotSent, Paid, Unknown
@@ -146,13 +148,13 @@ class Notices:
                 return False
             if refused.reason is not Reason.EVIDENCE_USED:
                 raise
-            detail = "It names a reference that pays another payment."
+            detail = "It names a reference that pays another payment, or a payment that another purchase paid."
             await self._orphan(account, AnomalyKind.ORPHAN_NOTICE, about, digest, detail)
         return True
 
     async def _orphan(self, account: OpenAccount, kind: AnomalyKind, about: About, digest: str, detail: str) -> None:
         """Keep a finding that cannot be attached to a payment of this account, once for each thing that it says."""
-        named = _named(about)
+        named, purchase = _named(about), _purchase_of(about)
         finding = about.finding
         amount = finding.amount_minor if isinstance(finding, Paid) else 0
         currency = finding.currency if isinstance(finding, Paid) else ""
@@ -166,7 +168,10 @@ class Notices:
         )
         log.warning("%s at account %s", kind, account.account_id)
         app_id, account_id = account.app_id, account.account_id
-        await self._desk.memory.write(lambda unit: unit.put_orphan(anomaly, app_id=app_id, account_id=account_id))
+        kept = purchase if kind is AnomalyKind.ORPHAN_NOTICE else None
+        await self._desk.memory.write(
+            lambda unit: unit.put_orphan(anomaly, app_id=app_id, account_id=account_id, purchase=kept)
+        )
 
     # ------------------------------------------------------------------------------------ evidence
 
@@ -225,21 +230,19 @@ class Notices:
     ) -> tuple[Confirmed, OpenAccount]:
         """What the evidence proves, and under whose keys. Raises Refused when it verifies under none."""
         until = self._desk.clock.now() + self._desk.patience(deadline_at)
-        is_malformed = True
+        doubts: list[Forged] = []
         for account in accounts:
             try:
                 answer = await self._confirmation(account, evidence, named).answer(until)
             except Forged as forged:
-                is_malformed = is_malformed and isinstance(forged, Malformed)
+                doubts.append(forged)
                 continue
             if isinstance(answer, Unknown | NotSent):
                 raise Refused(
                     Reason.CONFLICT_RETRY, "The channel could not be asked about the evidence.", retry_after_seconds=2.0
                 )
             return answer, account
-        if is_malformed:
-            raise Refused(Reason.EVIDENCE_MALFORMED, "The evidence is no signed document.", fields=("evidence",))
-        raise Refused(Reason.EVIDENCE_UNTRUSTED, "The evidence does not verify.", fields=("evidence",))
+        raise _distrusted(doubts)
 
     def _confirmation(self, account: OpenAccount, evidence: str, named: Subject | None) -> Talk[Confirmed]:
         order, payment = (named.order, named.payment) if named is not None else (None, None)
@@ -257,25 +260,45 @@ class Notices:
     ) -> Told:
         """Tell everything that was proved, to whom it belongs; refused all the same if that was not the caller's order."""
         told: Told | None = None
-        is_elsewhere = False
+        elsewhere: Refused | None = None
         subjects = await self._subjects(account, confirmed.findings)
         for about, subject in zip(confirmed.findings, subjects, strict=True):
             if subject is None:
                 detail = "A client brought it, and it names nothing that we know."
                 await self._orphan(account, AnomalyKind.ORPHAN_NOTICE, about, digest, detail)
             if subject is None or not _is_of(account, subject, about) or _is_in_other_money(subject, about):
-                raise _mismatch("The evidence belongs to no payment of this account.")
+                raise _nobodys(about, wanted_order)
             is_here, is_returned = wanted_order in ("", subject.order.order_id), _is_returned(about)
             answers = request if is_here and not is_returned else None
-            heard = await self._tell(subject, about, Via.CONFIRM, self._desk.clock.now(), answers)
-            told, is_elsewhere = (heard if is_here else told), is_elsewhere or not is_here
-            if is_here and is_returned:
-                raise _mismatch("The channel has given the money of this purchase back.")
-        if is_elsewhere:
-            raise Refused(Reason.EVIDENCE_USED, "The evidence belongs to another order.", fields=("evidence",))
+            heard = await self._tell_evidence(account, subject, about, answers, digest)
+            if not is_here:
+                elsewhere = elsewhere or _elsewhere(about, subject)
+                continue
+            told = heard
+            if is_returned:
+                raise Refused(Reason.RECEIPT_REVOKED, "The money of this purchase went back.", fields=("evidence",))
+        if elsewhere is not None:
+            raise elsewhere
         if told is None:
             raise _mismatch("The evidence proves nothing about a payment.")
         return told
+
+    async def _tell_evidence(
+        self, account: OpenAccount, subject: Subject, about: About, request: CallerRequest | None, digest: str
+    ) -> Told:
+        """Tell one finding. A purchase that is not the first under its payment's token is kept, and refused."""
+        try:
+            return await self._tell(subject, about, Via.CONFIRM, self._desk.clock.now(), request)
+        except Refused as refused:
+            paid = _purchase_of(about)
+            if refused.reason is Reason.EVIDENCE_USED and paid is not None and await self._is_nobodys(account, paid):
+                detail = "A client brought it, and another purchase paid the payment that it names."
+                await self._orphan(account, AnomalyKind.ORPHAN_NOTICE, about, digest, detail)
+            raise
+
+    async def _is_nobodys(self, account: OpenAccount, paid: Paid) -> bool:
+        keys = [_key(account, reference) for reference in paid.references]
+        return not await self._desk.memory.read(lambda unit: unit.find_references(keys))
 
     # ------------------------------------------------------------------------------------ subjects
 
@@ -347,7 +370,7 @@ class _Place:
 
 def _find(unit: Unit, account: OpenAccount, about: About) -> _Place | None:
     if isinstance(about, AboutPayment):
-        return _payment_place(unit, account, about.payment_id, about.reference)
+        return _purchase_place(unit, account, about) or _payment_place(unit, account, about.payment_id, about.reference)
     if about.refund_id:
         order_id = unit.order_of_refund([about.refund_id]).get(about.refund_id)
         if order_id is not None:
@@ -360,16 +383,30 @@ def _find(unit: Unit, account: OpenAccount, about: About) -> _Place | None:
     return None if order_id is None else _Place(order_id, channel_refund_no=about.channel_refund_no)
 
 
+def _purchase_place(unit: Unit, account: OpenAccount, about: AboutPayment) -> _Place | None:
+    """Whose a store's purchase is by what pays only once, whatever token it carries: it may have been claimed."""
+    paid = _purchase_of(about)
+    if paid is None or about.payment_id:
+        return None
+    return next(
+        (place for one in paid.references if (place := _payment_place(unit, account, None, one)) is not None), None
+    )
+
+
 def _payment_place(
     unit: Unit, account: OpenAccount, payment_id: str | None, reference: Reference | None
 ) -> _Place | None:
     if reference is not None and not payment_id:
-        key = ReferenceKey(account.kind.name, account.environment, reference.kind, reference.value)
+        key = _key(account, reference)
         payment_id = unit.find_references([key]).get(key)
     if not payment_id:
         return None
     order_id = unit.order_of_payment([payment_id]).get(payment_id)
     return None if order_id is None else _Place(order_id, payment_id=payment_id)
+
+
+def _key(account: OpenAccount, reference: Reference) -> ReferenceKey:
+    return ReferenceKey(account.kind.name, account.environment, reference.kind, reference.value)
 
 
 def _subject(order: Order | None, place: _Place) -> Subject | None:
@@ -395,7 +432,7 @@ def _is_returned(about: About) -> bool:
     paid = about.finding
     if not isinstance(paid, Paid):
         return False
-    return sum(one.amount_minor for one in paid.refunds if not one.reversed) >= paid.amount_minor
+    return sum(one.amount_minor for one in paid.refunds if not one.reversed) >= paid.amount_minor > 0
 
 
 def _is_in_other_money(subject: Subject, about: About) -> bool:
@@ -415,13 +452,52 @@ def _fact(subject: Subject, about: About, via: Via, asked_at: int | None) -> Fac
     return ForeignRefundHeard(payment_id, about, via, asked_at)
 
 
+def _distrusted(doubts: list[Forged]) -> Refused:
+    """Why no account believes the evidence: what the one said that got furthest with it."""
+    if any(isinstance(doubt, WrongEnvironment) for doubt in doubts):
+        return Refused(Reason.RECEIPT_WRONG_ENV, "The evidence comes from another world.", fields=("evidence",))
+    if any(isinstance(doubt, WrongApp) for doubt in doubts):
+        return Refused(Reason.RECEIPT_WRONG_APP, "The evidence is another app's.", fields=("evidence",))
+    if all(isinstance(doubt, Malformed) for doubt in doubts):
+        return Refused(Reason.EVIDENCE_MALFORMED, "The evidence is no signed document.", fields=("evidence",))
+    return Refused(Reason.EVIDENCE_UNTRUSTED, "The evidence does not verify.", fields=("evidence",))
+
+
+def _nobodys(about: About, wanted_order: str) -> Refused:
+    """What belongs to no payment of the account. A purchase that carries a token was made for somebody."""
+    paid = _purchase_of(about)
+    if wanted_order and paid is not None and paid.purchase is not None and paid.purchase.token:
+        return _other_token()
+    return _mismatch("The evidence belongs to no payment of this account.")
+
+
+def _elsewhere(about: About, subject: Subject) -> Refused:
+    """What belongs to another order than the caller's: it paid that one before, or it was handed in here for the first time."""
+    if _purchase_of(about) is not None and subject.payment.state is not PaymentState.SUCCEEDED:
+        return _other_token()
+    return Refused(Reason.EVIDENCE_USED, "The evidence belongs to another order.", fields=("evidence",))
+
+
+def _other_token() -> Refused:
+    return Refused(Reason.RECEIPT_WRONG_ACCOUNT, "The purchase carries another token.", fields=("evidence",))
+
+
 def _mismatch(text: str) -> Refused:
     return Refused(Reason.EVIDENCE_MISMATCH, text, fields=("evidence",))
 
 
+def _purchase_of(about: About) -> Paid | None:
+    """The store's purchase that a finding proves, if it proves one."""
+    finding = about.finding
+    return finding if isinstance(finding, Paid) and finding.purchase is not None and finding.authenticated else None
+
+
 def _named(about: About) -> str:
-    """What the finding calls its subject, for people."""
+    """What the finding calls its subject, for people. A purchase is called by what pays only once: tokens may be shared."""
     reference = about.reference if isinstance(about, AboutPayment) else about.payment_reference
+    purchase = _purchase_of(about)
+    if purchase is not None and purchase.references:
+        reference = purchase.references[0]
     names = [about.payment_id, f"{reference.kind} {reference.value}" if reference is not None else None]
     if isinstance(about, AboutRefund):
         names = [about.refund_id, about.channel_refund_no, *names]

@@ -9,6 +9,7 @@ from paycore.core.money import CURRENCY_EXPONENTS, MAX_AMOUNT_MINOR
 from paycore.core.order import Anomaly, AnomalyState, Details, Order, Remedy, SurplusPolicy
 from paycore.core.refusals import Reason, Refused
 from paycore.core.terms import DAY, MINUTE, SECOND
+from paycore.engine import claims
 from paycore.engine.desk import CallerRequest, Desk
 from paycore.engine.tell import Told
 from paycore.store import App, ListedAnomaly
@@ -32,7 +33,7 @@ class OrderDraft:
 
 @dataclass(frozen=True, slots=True)
 class Remedied:
-    """An anomaly after a remedy, and its order; None when it belongs to none."""
+    """An anomaly after a remedy, and its order or the one that it was claimed for; None when there is none."""
 
     anomaly: Anomaly
     order: Order | None
@@ -74,12 +75,24 @@ class Orders:
         return Told(order, told.subject_id, told.is_replay)
 
     async def resolve_anomaly(
-        self, app_id: str, anomaly_id: str, remedy: Remedy, note: str, request: CallerRequest | None
+        self,
+        app_id: str,
+        anomaly_id: str,
+        remedy: Remedy,
+        note: str,
+        request: CallerRequest | None,
+        *,
+        payment_id: str = "",
     ) -> "Remedied":
-        """A person's decision about an anomaly. A refund that it begins is sent by the clock."""
+        """A person's decision about an anomaly. A refund that it begins is sent by the clock.
+
+        A store's purchase that belongs to no order, accepted, pays this payment; without one an order of its own.
+        """
         listed = await self._anomaly(app_id, anomaly_id)
         if listed.order_id is None:
-            return Remedied(await self._settle_orphan(listed, remedy, note), None)
+            return await self._settle_orphan(listed, remedy, note, payment_id, request)
+        if payment_id:
+            raise _unsupported("The anomaly belongs to an order.", listed.anomaly)
         fact = AnomalySettled(anomaly_id, remedy, note, self._desk.ids.mint(Prefix.REFUND))
         told = await self._desk.tell(app_id, listed.order_id, fact, request)
         return Remedied(told.order.anomaly(anomaly_id) or listed.anomaly, told.order)
@@ -90,20 +103,41 @@ class Orders:
             raise Refused(Reason.ANOMALY_NOT_FOUND, "There is no such anomaly.", anomaly_id=anomaly_id)
         return listed
 
-    async def _settle_orphan(self, listed: ListedAnomaly, remedy: Remedy, note: str) -> Anomaly:
-        """What belongs to no order can only be put aside; deciding the same again is no conflict."""
-        anomaly = listed.anomaly
+    async def _settle_orphan(
+        self, listed: ListedAnomaly, remedy: Remedy, note: str, payment_id: str, request: CallerRequest | None
+    ) -> Remedied:
+        """A purchase of no order can be claimed, all else only put aside; deciding the same again is no conflict."""
+        anomaly, anomaly_id = listed.anomaly, listed.anomaly.anomaly_id
+        purchases = await self._desk.memory.read(lambda unit: unit.purchases_of(anomaly_id))
+        wants_claim = remedy is Remedy.ACCEPT and bool(purchases)
         if remedy is Remedy.REFUND:
-            raise Refused(Reason.REMEDY_UNSUPPORTED, "There is nothing to refund here.", kind=anomaly.kind)
+            raise _unsupported("There is nothing to refund here.", anomaly)
+        if payment_id and not wants_claim:
+            raise _unsupported("There is no purchase that could be claimed.", anomaly)
+        claimed = claims.payment_of(listed, payment_id) if wants_claim else ""
         if not anomaly.is_open:
-            if (anomaly.remedy, anomaly.note) == (remedy, note):
-                return anomaly
-            raise Refused(Reason.ANOMALY_RESOLVED, "The anomaly is resolved already.", anomaly_id=anomaly.anomaly_id)
+            if (anomaly.remedy, anomaly.note, anomaly.payment_id) == (remedy, note, claimed):
+                return Remedied(anomaly, await self._order_of(claimed))
+            raise Refused(Reason.ANOMALY_RESOLVED, "The anomaly is resolved already.", anomaly_id=anomaly_id)
+        told = await claims.claim(self._desk, listed, purchases, payment_id, request) if wants_claim else None
         settled = replace(
-            anomaly, state=AnomalyState.RESOLVED, resolved_at=self._desk.clock.now(), remedy=remedy, note=note
+            anomaly,
+            state=AnomalyState.RESOLVED,
+            resolved_at=self._desk.clock.now(),
+            remedy=remedy,
+            note=note,
+            payment_id=claimed,
         )
         await self._desk.memory.write(lambda unit: unit.settle_orphan(settled))
-        return settled
+        return Remedied(settled, told.order if told is not None else None)
+
+    async def _order_of(self, payment_id: str) -> Order | None:
+        order_id = await self._desk.memory.read(lambda unit: unit.order_of_payment([payment_id]).get(payment_id))
+        return None if order_id is None else await self._desk.reader.load(order_id)
+
+
+def _unsupported(text: str, anomaly: Anomaly) -> Refused:
+    return Refused(Reason.REMEDY_UNSUPPORTED, text, kind=anomaly.kind)
 
 
 # ---------------------------------------------------------------------------------------------- what an app may ask for

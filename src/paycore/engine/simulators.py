@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from paycore.channel import NoticeReply, OutgoingNotice, RawNotice, Reply, Request, Simulator
+from paycore.channel import MerchantConsole, NoticeReply, OutgoingNotice, RawNotice, Reply, Request, Simulator
 from paycore.engine.clock import Clock
 
 log = logging.getLogger("paycore.engine.simulators")
@@ -23,6 +23,13 @@ MAX_BODY_BYTES = 1024 * 1024
 DELIVERY_SECONDS = 10.0
 IDLE_SECONDS = 60.0
 LONGEST_NAP_SECONDS = 5.0
+
+
+def enter_notice_urls(simulators: Mapping[str, Simulator], urls: Mapping[str, str]) -> None:
+    """Say in the console of every channel that has one where its merchant wants notices, as the merchant would."""
+    for channel, simulator in simulators.items():
+        if channel in urls and isinstance(simulator, MerchantConsole):
+            simulator.enter_notice_url(urls[channel])
 
 
 class BadRequest(Exception):

@@ -66,7 +66,9 @@ def check_payment_finding(answer: object) -> PaymentFinding:
         raise Unsound(f"{type(answer).__name__} is not a finding about a payment")
     _check_fields(answer)
     if isinstance(answer, Paid):
-        _check_money(answer.amount_minor, answer.currency)
+        # What a store sold for nothing is sold all the same; whoever else takes nothing has taken nothing.
+        is_free = answer.purchase is not None and answer.amount_minor == 0
+        _check_money(1 if is_free else answer.amount_minor, answer.currency)
         for refund in answer.refunds:
             _check_amount(refund.amount_minor)
     if isinstance(answer, Ready):

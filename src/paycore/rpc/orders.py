@@ -155,7 +155,12 @@ class OrderService:
         remedy = word(REMEDIES, request.remedy)
         assert remedy is not None  # the proto's rules refuse the unspecified one
         done = await call.engine.resolve_anomaly(
-            call.app_id, request.anomaly_id, remedy, request.note, asked(call, request)
+            call.app_id,
+            request.anomaly_id,
+            remedy,
+            request.note,
+            asked(call, request),
+            payment_id=request.payment_id,
         )
         return order_pb2.ResolveAnomalyResponse(
             anomaly=anomaly_message(done.order.order_id if done.order else "", done.anomaly),

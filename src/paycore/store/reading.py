@@ -5,14 +5,22 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 
+from paycore.core.findings import Paid
 from paycore.core.order import AnomalyKind, AnomalyState, Order, OrderState, RefundState
 from paycore.store.records import Evidence, KeptEvidence, ListedAnomaly, ListedRefund, PageKey
-from paycore.store.rows import anomaly_of, refund_of
-from paycore.store.tables import AnomalyTable, EvidenceTable, OrderTable, RefundTable, table
+from paycore.store.rows import anomaly_of, refund_of, unpack_purchase
+from paycore.store.tables import (
+    AnomalyTable,
+    EvidenceTable,
+    OrderTable,
+    RefundTable,
+    UnclaimedPurchaseTable,
+    table,
+)
 from paycore.store.telling import Telling
 
 _ORDERS, _REFUNDS = table(OrderTable), table(RefundTable)
-_ANOMALIES, _EVIDENCE = table(AnomalyTable), table(EvidenceTable)
+_ANOMALIES, _EVIDENCE, _PURCHASES = table(AnomalyTable), table(EvidenceTable), table(UnclaimedPurchaseTable)
 
 
 class Reading(Telling):
@@ -90,6 +98,12 @@ class Reading(Telling):
         """The anomaly with this id, of an order or an orphan."""
         rows = self._ask(select(_ANOMALIES).where(_ANOMALIES.c.anomaly_id == anomaly_id))
         return _listed(rows[0]) if rows else None
+
+    def purchases_of(self, anomaly_id: str) -> list[Paid]:
+        """What a store told of the purchase that an orphan is about, in the order in which it came; empty for any other."""
+        p = _PURCHASES.c
+        rows = self._ask(select(_PURCHASES).where(p.anomaly_id == anomaly_id).order_by(p.at, p.digest))
+        return [unpack_purchase(row.content) for row in rows]
 
     def evidence_of(self, order_id: str) -> list[KeptEvidence]:
         """Everything that we were told about an order, in the order in which it first came."""

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from paycore.core.events import Event
-from paycore.core.findings import Failure
+from paycore.core.findings import ChannelRefund, Failure, Paid, Reference, StorePurchase
 from paycore.core.order import (
     Anomaly,
     AnomalyKind,
@@ -567,3 +567,24 @@ def by_order(rows: Iterable[Values], column: int) -> Mapping[str, list[Values]]:
     for row in rows:
         gathered.setdefault(row[column], []).append(row)
     return gathered
+
+
+# ---------------------------------------------------------------------------------------------- purchases
+
+
+def pack_purchase(paid: Paid) -> str:
+    """What a store told of a purchase, as JSON text. The same words are the same text."""
+    return pack(asdict(paid))
+
+
+def unpack_purchase(text: str) -> Paid:
+    """What a store told of a purchase, from JSON text."""
+    read = unpack(text)
+    return Paid(
+        **read
+        | {
+            "purchase": StorePurchase(**read["purchase"]),
+            "references": tuple(Reference(**one) for one in read["references"]),
+            "refunds": tuple(ChannelRefund(**one) for one in read["refunds"]),
+        }
+    )

@@ -465,8 +465,8 @@ RULES = (
         "its order, account or {0} is not that of what it is about",
         """
         SELECT a.anomaly_id, 'payment' FROM anomalies AS a LEFT JOIN payments AS p ON p.payment_id = a.payment_id
-        WHERE a.payment_id <> '' AND (p.payment_id IS NULL OR a.order_id IS NULL OR p.order_id <> a.order_id
-            OR p.account_id <> a.account_id)
+        WHERE a.payment_id <> '' AND (p.payment_id IS NULL OR p.order_id <> a.order_id OR p.account_id <> a.account_id
+            OR (a.order_id IS NULL AND (a.remedy IS NULL OR a.remedy <> 'ACCEPT')))
         UNION ALL
         SELECT a.anomaly_id, 'refund' FROM anomalies AS a LEFT JOIN refunds AS r ON r.refund_id = a.refund_id
         WHERE a.refund_id <> '' AND (r.refund_id IS NULL OR a.order_id IS NULL OR r.order_id <> a.order_id

@@ -472,6 +472,19 @@ class EvidenceTable(Base, table=True):
     last_at: int = whole()
 
 
+class UnclaimedPurchaseTable(Base, table=True):
+    """What a store told of a purchase that named no payment of ours: each different word once, beside its anomaly."""
+
+    __tablename__ = "unclaimed_purchases"
+    __table_args__ = strict(belongs("anomaly_id", "anomalies", "anomaly_id"))
+
+    anomaly_id: str = key(primary=True)
+    digest: str = key(primary=True)
+    app_id: str = key()
+    content: str = words()
+    at: int = whole()
+
+
 class LeaseTable(Base, table=True):
     """Something that one process does for all, until its lease ends."""
 

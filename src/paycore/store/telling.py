@@ -1,10 +1,12 @@
 """The side of a unit that a teller uses: load whole orders, save what became of them. A fixed number of statements each."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import itemgetter
 
 from paycore.core.decide import ReferenceClaim
+from paycore.core.findings import Paid
 from paycore.core.offers import OfferClaim
 from paycore.core.order import Anomaly, AnomalyState, Order, Payment, Refund
 from paycore.store import sql
@@ -21,6 +23,7 @@ from paycore.store.rows import (
     order_fixed,
     order_moving,
     order_of,
+    pack_purchase,
     payment_fixed,
     payment_moving,
     payment_of,
@@ -39,6 +42,7 @@ from paycore.store.tables import (
     ReferenceTable,
     RefundTable,
     RequestTable,
+    UnclaimedPurchaseTable,
     table,
 )
 
@@ -115,6 +119,7 @@ _SEE_ORPHAN = insert(
     _ANOMALIES,
     tail="ON CONFLICT (anomaly_id) DO UPDATE SET seen = anomalies.seen + 1, last_seen_at = excluded.last_seen_at",
 )
+_KEEP_PURCHASE = insert(table(UnclaimedPurchaseTable), tail="ON CONFLICT DO NOTHING")
 _APPS_OF_ORDERS = select_among(_ORDERS, "order_id", columns=("order_id", "app_id"))
 _LAST_SEQS = select_among(table(FeedTable), "app_id")
 _NUMBERED = same(
@@ -280,10 +285,14 @@ class Telling(Offering):
             ],
         )
 
-    def put_orphan(self, anomaly: Anomaly, app_id: str, account_id: str) -> None:
-        """Keep an anomaly that belongs to no order. The same one again is counted."""
+    def put_orphan(self, anomaly: Anomaly, app_id: str, account_id: str, purchase: Paid | None = None) -> None:
+        """Keep an anomaly that belongs to no order. The same one again is counted, and what is new of its purchase kept."""
         fixed = anomaly_fixed(anomaly, order_id=None, app_id=app_id, account_id=account_id, number=0)
         self._change_many(_SEE_ORPHAN, [(*fixed, *anomaly_moving(anomaly), 1, anomaly.opened_at)])
+        if purchase is not None:
+            content = pack_purchase(purchase)
+            digest = hashlib.sha256(content.encode()).hexdigest()
+            self._change_many(_KEEP_PURCHASE, [(anomaly.anomaly_id, digest, app_id, content, anomaly.opened_at)])
 
     def settle_orphan(self, anomaly: Anomaly) -> None:
         """Store what a person decided about an anomaly of no order. Raises Conflict unless it is such a one, and open."""

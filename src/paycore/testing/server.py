@@ -25,7 +25,7 @@ from paycore.engine.clock import Clock, SystemClock
 from paycore.engine.host import Host
 from paycore.engine.ids import Ids, SystemIds
 from paycore.engine.keyring import KEY_BYTES, Keyring
-from paycore.engine.simulators import SimulatorServer
+from paycore.engine.simulators import SimulatorServer, enter_notice_urls
 from paycore.rpc.auth import KEY_PREFIX, digest_of
 from paycore.rpc.policy import Scope
 from paycore.serving import Parts, Process, serving
@@ -138,6 +138,8 @@ async def _populated(
     for channel, simulator in simulators.items():
         settings = simulator.settings(street.base_url(channel))
         server.accounts[channel] = await server.add_account(app, channel, settings)
+    urls = {channel: process.engine.notice_url(one.account_id) for channel, one in server.accounts.items()}
+    enter_notice_urls(simulators, urls)
     return server
 
 

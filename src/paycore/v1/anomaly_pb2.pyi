@@ -28,7 +28,9 @@ class _RemedyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Remedy.ValueTy
     REMEDY_UNSPECIFIED: _Remedy.ValueType  # 0
     """Not decided; refused in a request with FIELD_REQUIRED."""
     REMEDY_ACCEPT: _Remedy.ValueType  # 1
-    """Keep the money: it pays the order if the order is not paid, else it is kept as a surplus."""
+    """Keep the money: it pays the order if the order is not paid, else it is kept as a surplus. A store's purchase that belongs
+    to no order pays the payment that is named with the remedy, or an order of its own, of origin CHANNEL.
+    """
     REMEDY_REFUND: _Remedy.ValueType  # 2
     """Give the money back to the payer through the channel."""
     REMEDY_RELEASE: _Remedy.ValueType  # 3
@@ -40,7 +42,9 @@ class Remedy(_Remedy, metaclass=_RemedyEnumTypeWrapper):
 REMEDY_UNSPECIFIED: Remedy.ValueType  # 0
 """Not decided; refused in a request with FIELD_REQUIRED."""
 REMEDY_ACCEPT: Remedy.ValueType  # 1
-"""Keep the money: it pays the order if the order is not paid, else it is kept as a surplus."""
+"""Keep the money: it pays the order if the order is not paid, else it is kept as a surplus. A store's purchase that belongs
+to no order pays the payment that is named with the remedy, or an order of its own, of origin CHANNEL.
+"""
 REMEDY_REFUND: Remedy.ValueType  # 2
 """Give the money back to the payer through the channel."""
 REMEDY_RELEASE: Remedy.ValueType  # 3
@@ -68,7 +72,7 @@ class Anomaly(_message.Message):
         KIND_AMOUNT_MISMATCH: Anomaly._Kind.ValueType  # 3
         """The channel took another amount than it was asked for."""
         KIND_ORPHAN_NOTICE: Anomaly._Kind.ValueType  # 4
-        """A genuine notice names a payment that nobody knows."""
+        """A genuine notice, or evidence that a client brought, names a payment that nobody knows."""
         KIND_WRONG_ACCOUNT: Anomaly._Kind.ValueType  # 5
         """A notice for one account came in through another."""
         KIND_CONFLICTING_AMOUNT: Anomaly._Kind.ValueType  # 6
@@ -94,7 +98,7 @@ class Anomaly(_message.Message):
     KIND_AMOUNT_MISMATCH: Anomaly.Kind.ValueType  # 3
     """The channel took another amount than it was asked for."""
     KIND_ORPHAN_NOTICE: Anomaly.Kind.ValueType  # 4
-    """A genuine notice names a payment that nobody knows."""
+    """A genuine notice, or evidence that a client brought, names a payment that nobody knows."""
     KIND_WRONG_ACCOUNT: Anomaly.Kind.ValueType  # 5
     """A notice for one account came in through another."""
     KIND_CONFLICTING_AMOUNT: Anomaly.Kind.ValueType  # 6
@@ -149,7 +153,7 @@ class Anomaly(_message.Message):
     order_id: _builtins.str
     """The order that it concerns; empty when no order is known."""
     payment_id: _builtins.str
-    """The payment that it concerns; empty when none is known."""
+    """The payment that it concerns; empty when none is known. Of a purchase that was claimed, the one that it paid."""
     refund_id: _builtins.str
     """The refund that it concerns; empty when none."""
     kind: Global___Anomaly.Kind.ValueType

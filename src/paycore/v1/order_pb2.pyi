@@ -1546,6 +1546,7 @@ class ResolveAnomalyRequest(_message.Message):
     REMEDY_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PAYMENT_ID_FIELD_NUMBER: _builtins.int
     anomaly_id: _builtins.str
     """Our id of the anomaly; another app's or an unknown one is ANOMALY_NOT_FOUND."""
     remedy: _anomaly_pb2.Remedy.ValueType
@@ -1554,6 +1555,12 @@ class ResolveAnomalyRequest(_message.Message):
     """Why, for whoever looks later, at most 500 characters; empty is FIELD_REQUIRED."""
     request_id: _builtins.str
     """The idempotency key, 16 to 128 printable ASCII characters without spaces, else BAD_IDEMPOTENCY_KEY."""
+    payment_id: _builtins.str
+    """With REMEDY_ACCEPT of a store's purchase that belongs to no order: the payment that it was made for. It must have asked
+    for that product and quantity at that account, else EVIDENCE_MISMATCH; a purchase that pays another payment, and a
+    payment that another purchase paid, are EVIDENCE_USED. Empty: the purchase becomes an order of its own. REMEDY_UNSUPPORTED
+    with any other anomaly or remedy.
+    """
     def __init__(
         self,
         *,
@@ -1561,10 +1568,11 @@ class ResolveAnomalyRequest(_message.Message):
         remedy: _anomaly_pb2.Remedy.ValueType = ...,
         note: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        payment_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anomaly_id", b"anomaly_id", "note", b"note", "remedy", b"remedy", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anomaly_id", b"anomaly_id", "note", b"note", "payment_id", b"payment_id", "remedy", b"remedy", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1584,7 +1592,7 @@ class ResolveAnomalyResponse(_message.Message):
 
     @_builtins.property
     def order(self) -> Global___Order:
-        """The order as it stands; absent when the anomaly has none."""
+        """The order as it stands, or the one that a purchase was claimed for; absent when the anomaly has none."""
 
     def __init__(
         self,

@@ -182,6 +182,14 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The server gave up after the longest time that a call may take; what was done so far stands and shows under the request_id."""
     REASON_QUOTE_CHANGED: _Reason.ValueType  # 79
     """The price that the payer saw is no longer the price: an offer began, ended or was used up. The details hold the new one."""
+    REASON_RECEIPT_WRONG_APP: _Reason.ValueType  # 90
+    """The receipt is genuine and was made for another app than the account's."""
+    REASON_RECEIPT_WRONG_ENV: _Reason.ValueType  # 91
+    """The receipt comes from another world: the store's test environment, the real one, or a developer's own machine."""
+    REASON_RECEIPT_WRONG_ACCOUNT: _Reason.ValueType  # 92
+    """The receipt is genuine and carries another account token than the payment that it is handed in for."""
+    REASON_RECEIPT_REVOKED: _Reason.ValueType  # 93
+    """The store has given all the money of this purchase back, or taken the purchase away."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Every reason that an error can have. ErrorInfo carries the name without its prefix, with the domain "paycore". The gRPC code
@@ -348,4 +356,12 @@ REASON_TOOK_TOO_LONG: Reason.ValueType  # 78
 """The server gave up after the longest time that a call may take; what was done so far stands and shows under the request_id."""
 REASON_QUOTE_CHANGED: Reason.ValueType  # 79
 """The price that the payer saw is no longer the price: an offer began, ended or was used up. The details hold the new one."""
+REASON_RECEIPT_WRONG_APP: Reason.ValueType  # 90
+"""The receipt is genuine and was made for another app than the account's."""
+REASON_RECEIPT_WRONG_ENV: Reason.ValueType  # 91
+"""The receipt comes from another world: the store's test environment, the real one, or a developer's own machine."""
+REASON_RECEIPT_WRONG_ACCOUNT: Reason.ValueType  # 92
+"""The receipt is genuine and carries another account token than the payment that it is handed in for."""
+REASON_RECEIPT_REVOKED: Reason.ValueType  # 93
+"""The store has given all the money of this purchase back, or taken the purchase away."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -139,7 +139,7 @@ class AppleChannel:
         return self._try(lambda trust: notices.read_notice(notice.body, trust))
 
     def _try(self, read: Callable[[Trust], T]) -> T:
-        """Read by the trust of each key version in turn. Raises what the last one raised."""
+        """Read by the trust of each key version in turn. Raises what the one said that got furthest with it."""
         refused: Forged = Forged("there is no key version")
         for trust in self._trusts:
             try:
@@ -147,7 +147,7 @@ class AppleChannel:
             except Malformed:
                 raise
             except Forged as forged:
-                refused = forged
+                refused = forged if type(refused) is Forged else refused
         raise refused
 
     # ------------------------------------------------------------------------------------ operations

@@ -21,6 +21,7 @@ class Signed:
     jws: str
     header: Mapping[str, Any]
     payload: Mapping[str, Any]
+    signature: bytes
 
 
 def take_apart(jws: str) -> Signed:
@@ -31,7 +32,7 @@ def take_apart(jws: str) -> Signed:
     header, payload, signature = (_decoded(part) for part in parts)
     if not signature:
         raise Malformed("a JWS has a signature")
-    return Signed(jws, read_object(header), read_object(payload))
+    return Signed(jws, read_object(header), read_object(payload), signature)
 
 
 def read_object(text: bytes) -> dict[str, Any]:

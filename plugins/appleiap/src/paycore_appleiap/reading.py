@@ -28,7 +28,10 @@ _ID = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
 
 
 def meaning(transaction: Transaction, *, is_refund_reversed: bool = False) -> PaymentFinding:
-    """What a verified transaction proves of money: Paid with what Apple gave back, or Unknown where no money was taken."""
+    """What a verified transaction proves of money: Paid with what Apple gave back, or Unknown where nobody bought.
+
+    What was free (a trial, an offer) was bought for 0.
+    """
     number = transaction.get("transactionId")
     if not isinstance(number, str) or _ID.fullmatch(number) is None:
         return Unknown("the transaction has no id")
@@ -36,7 +39,9 @@ def meaning(transaction: Transaction, *, is_refund_reversed: bool = False) -> Pa
         return Unknown("it is shared by the family; somebody else paid it")
     amount_minor = _minor(transaction.get("price"), transaction.get("currency"))
     if amount_minor is None:
-        return Unknown("the transaction names no price that was paid")
+        return Unknown("the transaction names no price")
+    if amount_minor == 0 and transaction.get("revocationDate") is not None:
+        return Unknown("it was free and was taken away; no money moved")
     return Paid(
         amount_minor,
         str(transaction["currency"]),
@@ -75,8 +80,8 @@ def token_of(transaction: Transaction) -> str:
 
 
 def _minor(price: object, currency: object) -> int | None:
-    """Thousandths of the currency's unit as minor units; None for nothing, and for what cannot be written in them."""
-    if type(price) is not int or not isinstance(currency, str) or price <= 0:
+    """Thousandths of the currency's unit as minor units; None for no price, and for one that cannot be written in them."""
+    if type(price) is not int or not isinstance(currency, str) or price < 0:
         return None
     try:
         scaled = price * 10 ** exponent(currency)
@@ -89,6 +94,8 @@ def _given_back(
     transaction: Transaction, number: str, amount_minor: int, *, is_refund_reversed: bool
 ) -> tuple[ChannelRefund, ...]:
     """Apple's refund of a transaction. It has no number of its own, so it has the transaction's."""
+    if amount_minor == 0:
+        return ()
     if is_refund_reversed:
         return (ChannelRefund(amount_minor, number, reversed=True),)
     if transaction.get("revocationDate") is None or transaction.get("revocationType") == "FAMILY_REVOKE":

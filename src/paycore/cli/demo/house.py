@@ -52,7 +52,7 @@ async def open_house(folder: Path) -> AsyncIterator[House]:
     """The whole house in one process, speaking through real sockets of this machine."""
     from paycore import logs
     from paycore.channel import Simulator
-    from paycore.engine.simulators import SimulatorServer
+    from paycore.engine.simulators import SimulatorServer, enter_notice_urls
     from paycore.serving import Parts, serving
 
     clock, played, kinds = SkippingClock(), simulator(), others()
@@ -65,8 +65,9 @@ async def open_house(folder: Path) -> AsyncIterator[House]:
         await channels.start()
         try:
             accounts = {name: dict(one.settings(channels.base_url(name))) for name, one in simulators.items()}
-            api_key = await _settle_in(settings, accounts)
+            api_key, ours = await _settle_in(settings, accounts)
             async with serving(settings, Parts(clock=clock)) as process:
+                enter_notice_urls(simulators, {name: process.engine.notice_url(one) for name, one in ours.items()})
                 street = Street(played, theirs, channels.look)
                 neighbours = tuple(Neighbour(kind, one, theirs, channels.look) for kind, one in kinds)
                 yield House(process.target, api_key, street, clock, channels.base_url(CHANNEL), neighbours)
@@ -74,8 +75,8 @@ async def open_house(folder: Path) -> AsyncIterator[House]:
             await channels.stop()
 
 
-async def _settle_in(settings: Settings, accounts: dict[str, dict[str, str]]) -> str:
-    """A fresh database with an app and its account at every simulator. Returns the app's key."""
+async def _settle_in(settings: Settings, accounts: dict[str, dict[str, str]]) -> tuple[str, dict[str, str]]:
+    """A fresh database with an app and its account at every simulator. Returns the app's key, and the accounts by channel."""
     from paycore.cli.apps import add_app
     from paycore.cli.demo.stories import FIVE_OFF
     from paycore.cli.opening import accounts_of, store_of
@@ -87,9 +88,11 @@ async def _settle_in(settings: Settings, accounts: dict[str, dict[str, str]]) ->
             app, api_key = add_app(unit, "demo", limits={"return_hosts": (SHOP_HOST,)})
             unit.put_offer(StoredOffer(FIVE_OFF, app.app_id, app.created_at))
         with accounts_of(settings, store) as books:
-            for channel, values in accounts.items():
-                await books.add(app.app_id, channel, "sandbox", values, title="demo")
-    return api_key
+            made = {
+                channel: (await books.add(app.app_id, channel, "sandbox", values, title="demo")).account_id
+                for channel, values in accounts.items()
+            }
+    return api_key, made
 
 
 def audit(folder: Path, progress: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -105,6 +106,17 @@ class Neighbour:
         evidence = self.simulator.purchase(plan_of(action), self.clock.now(), amount_minor=amount_minor)
         self.look()
         return evidence
+
+    def give_back(self, action: common_pb2.Action) -> bool:
+        """The store gives the money of a purchase back; False where the simulator shows no such thing."""
+        from paycore.channel import Storefront
+
+        if not isinstance(self.simulator, Storefront):
+            return False
+        [step] = [step for step in action.steps if step.kind == "store_purchase"]
+        self.simulator.give_back(json.loads(step.params_json)["account_token"], self.clock.now())
+        self.look()
+        return True
 
     def returned_minor(self, payment_id: str) -> int:
         """What went back to the payer, by the channel's own books."""

@@ -12,6 +12,7 @@ from paycore.cli.demo.house import LOG, settings_in
 from paycore.cli.demo.narrator import Narrator
 
 if TYPE_CHECKING:
+    from paycore.cli.serving import Simulated
     from paycore.client import AsyncClient
     from paycore.settings import Settings
     from paycore.v1 import order_pb2
@@ -31,20 +32,20 @@ def keep_open(narrator: Narrator, folder: Path, *, may_open: bool) -> None:
         from paycore import logs
 
         logs.configure(settings.log_level, log)
-        api_key = _settle_in(settings, street.settings)
+        api_key = _settle_in(settings, street)
         for channel in street.base_urls:
             narrator.say(
                 f"{channel}'s simulated wallet: {street.url(channel)}", channel=channel, url=street.url(channel)
             )
         try:
-            asyncio.run(asyncio.wait_for(_serve(narrator, settings, api_key, may_open=may_open), MINUTES * 60))
+            asyncio.run(asyncio.wait_for(_serve(narrator, settings, street, api_key, may_open=may_open), MINUTES * 60))
         except TimeoutError:
             narrator.say(f"Nobody paid within {MINUTES} minutes; the shop closes.")
         except KeyboardInterrupt:
             narrator.say("The shop closes.")
 
 
-def _settle_in(settings: Settings, accounts: dict[str, dict[str, str]]) -> str:
+def _settle_in(settings: Settings, street: Simulated) -> str:
     """A fresh database with an app and an account at each channel. Returns the app's key."""
     from paycore.cli.apps import add_app
     from paycore.cli.opening import accounts_of, store_of
@@ -54,16 +55,18 @@ def _settle_in(settings: Settings, accounts: dict[str, dict[str, str]]) -> str:
         with store.write() as unit:
             app, api_key = add_app(unit, "demo")
         with accounts_of(settings, store) as books:
-            for channel, values in accounts.items():
-                asyncio.run(books.add(app.app_id, channel, "sandbox", values, title="demo"))
+            for channel, values in street.settings.items():
+                made = asyncio.run(books.add(app.app_id, channel, "sandbox", values, title="demo"))
+                street.accounts[channel] = made.account_id
     return api_key
 
 
-async def _serve(narrator: Narrator, settings: Settings, api_key: str, *, may_open: bool) -> None:
+async def _serve(narrator: Narrator, settings: Settings, street: Simulated, api_key: str, *, may_open: bool) -> None:
     from paycore.client import AsyncClient
     from paycore.serving import serving
 
     async with serving(settings) as process, AsyncClient(process.target, api_key) as client:
+        street.tell_notice_urls(process)
         order, page = await _order(client)
         narrator.open("cashier", "The cashier waits in your browser")
         narrator.say(f"Open this link; it opens once:\n\n   {page}\n", url=page)

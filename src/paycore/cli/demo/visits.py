@@ -6,7 +6,7 @@ Channels are told apart by what their kinds declare, never by name: a scene that
 from __future__ import annotations
 
 from paycore.channel import ChannelVerb, Method
-from paycore.cli.demo.stage import CURRENCY, Order, Stage, begin, code_of, create, expect, pay_back, stream_of
+from paycore.cli.demo.stage import CURRENCY, Order, Refund, Stage, begin, code_of, create, expect, pay_back, stream_of
 from paycore.cli.demo.street import SHOP_HOST, Neighbour
 from paycore.cli.lines import amount, major
 from paycore.v1 import cashier_pb2, order_pb2
@@ -89,8 +89,17 @@ async def buy_in_its_store(stage: Stage, there: Neighbour, method: Method) -> No
         stage.narrator.say(f"The store hands the app {len(evidence)} characters of signed evidence.")
         await stage.client.confirm_payment(channel=there.name, evidence=evidence, payment_id=payment.payment_id)
         paid = await stream.until("PAID", _is_paid)
-    expect(paid.captured_minor == STORE_MINOR, f"{paid.captured_minor} was captured")
-    stage.narrator.good("PAID, because the store signed for it.", order_id=order.order_id)
+        expect(paid.captured_minor == STORE_MINOR, f"{paid.captured_minor} was captured")
+        stage.narrator.good("PAID, because the store signed for it.", order_id=order.order_id)
+        if there.give_back(payment.action):
+            stage.narrator.say("A customer complains; the store gives the money back by itself and sends a notice.")
+            done = await stream.until("all of it refunded", lambda now: now.refunded_minor == STORE_MINOR)
+            origins = [Refund.Origin.Name(one.origin).removeprefix("ORIGIN_") for one in done.refunds]
+            expect(origins == ["CHANNEL"], f"the refunds are of origin {origins}")
+            text = (
+                f"{major(done.refunded_minor, CURRENCY)} went back, because the store said so. Nobody here had asked."
+            )
+            stage.narrator.good(text, order_id=order.order_id)
 
 
 async def give_a_part_back(stage: Stage, there: Neighbour, order: order_pb2.Order) -> None:

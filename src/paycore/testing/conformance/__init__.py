@@ -9,7 +9,7 @@
 
 That is all: inherit one class, give one fixture. What the kit expects cannot be overridden; a case only says what the kit
 cannot know (what a payer hands in, which product is bought). A capability that the kind does not declare turns its checks
-round: then it must not be there, and must not be offered.
+round: then it must not be there, and must not be offered. `storm(case, seed)` is one more storm than the kit's own few.
 """
 
 import pytest
@@ -18,6 +18,7 @@ for _group in ("sealed", "stand", "checks"):
     pytest.register_assert_rewrite(f"paycore.testing.conformance.{_group}")
 
 from paycore.testing.conformance.case import Case  # noqa: E402 - asserts are rewritten first
+from paycore.testing.conformance.checks.storm import storm  # noqa: E402
 from paycore.testing.conformance.suite import ChannelConformance  # noqa: E402
 
-__all__ = ["Case", "ChannelConformance"]
+__all__ = ["Case", "ChannelConformance", "storm"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import secrets
@@ -17,8 +18,19 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from paycore.channel import Lie, Malformed, NoticeReply, OutgoingNotice, Reply, Request, TradeSeen, exponent
+from paycore.channel import (
+    Lie,
+    Malformed,
+    NoticeReply,
+    OutgoingNotice,
+    Reply,
+    Request,
+    TradeSeen,
+    exponent,
+    parse_major,
+)
 from paycore_appleiap.form import take_apart
+from paycore_appleiap.simulator import pages
 from paycore_appleiap.simulator.authority import Authority, base64url, key_of, key_pem, part
 from paycore_appleiap.simulator.books import Letter, Sale
 from paycore_bridge import Plan, StepKind
@@ -31,6 +43,12 @@ PAGE = 20
 FULL = 100_000
 BUNDLE = "com.example.game"
 APPLE_ID = 1_234_567_890
+SHOWN = 50
+"""Transactions on the shop's page."""
+MOST = 10
+"""The largest quantity that StoreKit sells at once."""
+PRICELESS = 100_000_000
+"""Beyond any price tier of the App Store, in minor units."""
 
 
 class NoticeFault(StrEnum):
@@ -73,13 +91,19 @@ class AppStoreSimulator:
         self._letters: dict[str, Letter] = {}
         self._pending: dict[str, Sale] = {}
         self._faults: list[NoticeFault] = []
-        self._number = 2_000_000_900_000_000
+        self._base_path = ""
+        self._number = 2_000_000_000_000_000 + int(hashlib.sha256(self._seed.encode()).hexdigest()[:12], 16)
         self._rotations = 0
 
     # ------------------------------------------------------------------------------------ merchants
 
+    def enter_notice_url(self, url: str) -> None:
+        """What a merchant enters in App Store Connect."""
+        self.notify_url = url
+
     def settings(self, base_url: str) -> Mapping[str, str]:
         """The first app's account."""
+        self._base_path = urlsplit(base_url.rstrip("/")).path
         return self._settings(base_url, BUNDLE, APPLE_ID, f"KEY{self._rotations}")
 
     def other_settings(self, base_url: str) -> Mapping[str, str]:
@@ -255,6 +279,8 @@ class AppStoreSimulator:
         """Answer a call of the server API."""
         if self.is_silent:
             return None
+        if "/inApps/" not in urlsplit(request.url).path:
+            return self._browse(request, now)
         bundle_id = self._caller(request, now)
         if bundle_id is None:
             return Reply(401, {"content-type": "text/plain"}, b"Unauthenticated\n")
@@ -322,10 +348,6 @@ class AppStoreSimulator:
 
     # ------------------------------------------------------------------------------------ for whole worlds
 
-    def notify_to(self, url: str) -> None:
-        """The merchant enters the address in App Store Connect."""
-        self.notify_url = url
-
     def sale(self, token: str) -> TradeSeen | None:
         """What was bought under this app account token."""
         found = self._sale_of(token)
@@ -355,6 +377,65 @@ class AppStoreSimulator:
         if found is None:
             raise LookupError("nothing was bought under this token")
         return found
+
+    # ------------------------------------------------------------------------------------ a person at a browser
+
+    def _browse(self, request: Request, now: int) -> Reply:
+        """The shop's pages: buying needs no key, as on a phone."""
+        path = urlsplit(request.url).path.removeprefix(self._base_path)
+        form = {name: values[0] for name, values in parse_qs(request.body.decode("latin-1")).items()}
+        sale = self.sales.get(path.removeprefix("/sale/")) if path.startswith("/sale/") else None
+        match request.method, path:
+            case "GET", "" | "/":
+                given = {name: values[0] for name, values in parse_qs(urlsplit(request.url).query).items()}
+                return self._shop(given)
+            case "POST", "/buy":
+                return self._buy_at_the_desk(form, now)
+            case "GET", _ if sale is not None:
+                return pages.sale_page(sale, self.signed(sale, now), self._base_path)
+            case "POST", _ if sale is not None:
+                return self._press(sale, form.get("action", ""), now)
+        return pages.PAPER.sorry("没有这个页面", "There is no such page.", status=404)
+
+    def _shop(self, given: Mapping[str, str], sorry: str = "") -> Reply:
+        return pages.shop_page(list(self.sales.values())[: -SHOWN - 1 : -1], self._base_path, given, sorry)
+
+    def _buy_at_the_desk(self, form: Mapping[str, str], now: int) -> Reply:
+        """Buy what the form says, as a phone with that plan would, and tell the merchant."""
+        try:
+            token = form.get("account_token", "").strip()
+            if token and str(uuid.UUID(token)) != token:
+                raise ValueError("an app account token is a UUID")
+            currency, quantity = form.get("currency", ""), int(form.get("quantity", ""))
+            amount_minor = parse_major(form.get("price", ""), currency)
+            product_id = form.get("product_id", "").strip()
+            if not product_id or not 0 < quantity <= MOST or not 0 <= amount_minor < PRICELESS:
+                raise ValueError("a product, a quantity and a price are wanted")
+        except (ValueError, KeyError) as error:
+            return self._shop(form, f"不能购买 · It cannot be bought: {error}")
+        sale = self._sell(self._new(product_id, token, quantity, now, amount_minor, currency))
+        self.announce("ONE_TIME_CHARGE", sale, now)
+        return self._see(sale)
+
+    def _press(self, sale: Sale, action: str, now: int) -> Reply:
+        match action:
+            case "announce":
+                self.announce("ONE_TIME_CHARGE", sale, now)
+            case "refund":
+                self.refund(sale, now)
+            case "reverse" if sale.revoked_at is not None:
+                self.reverse_refund(sale, now)
+            case "renew":
+                sale = self.renew(sale, now)
+            case "consumption":
+                self.ask_consumption(sale, now)
+            case _:
+                return pages.PAPER.sorry("没有这个按钮", "There is no such button.", status=400)
+        return self._see(sale)
+
+    def _see(self, sale: Sale) -> Reply:
+        location = f"{self._base_path}/sale/{sale.transaction_id}"
+        return Reply(303, {"location": location, "cache-control": "no-store"}, b"")
 
     # ------------------------------------------------------------------------------------ for the conformance kit
 

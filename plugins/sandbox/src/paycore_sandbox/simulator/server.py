@@ -67,6 +67,10 @@ class SandboxSimulator:
         self.purchase_notify_url = ""
         """Where purchases and their refunds are announced; the store knows no address of a single order."""
 
+    def enter_notice_url(self, url: str) -> None:
+        """Where the store announces purchases and their refunds from now on."""
+        self.purchase_notify_url = url
+
     # ------------------------------------------------------------------------------------ keys
 
     def settings(self, base_url: str, merchant: str = MERCHANT, key_version: int = 1) -> Mapping[str, str]:

@@ -9,6 +9,7 @@ import random
 from paycore.channel import ChannelVerb
 from paycore.core.order import Order, OrderState, Payment, PaymentState, RefundState
 from paycore.core.refusals import Reason, Refused
+from paycore.testing.conformance.case import Case
 from paycore.testing.conformance.house import APP, SOON, House, house
 from paycore.testing.conformance.stand import SECOND, Stand, raw_notice
 from paycore.testing.wires import WireFault
@@ -27,17 +28,22 @@ class Storms:
         if stand.main_method is None or not stand.has(ChannelVerb.QUERY):
             return
         for seed in range(SEEDS):
-            asyncio.run(_live(stand, seed))
+            asyncio.run(storm(stand.case, seed))
 
 
-async def _live(stand: Stand, seed: int) -> None:
-    async with house(stand.case, seed) as at:
-        storm = Storm(stand, at, seed)
+async def storm(case: Case, seed: int) -> None:
+    """Live through one more storm than the kit's own, and judge it. A plugin may ask for as many as it likes.
+
+    Only for channels that have a method whose price is the order's, and a query.
+    """
+    stand = Stand(case)
+    async with house(case, seed) as at:
+        story = Storm(stand, at, seed)
         for _ in range(STEPS):
             with contextlib.suppress(Refused):
-                await storm.step()
-        await storm.calm()
-        await storm.judge()
+                await story.step()
+        await story.calm()
+        await story.judge()
 
 
 class Storm:

@@ -19,6 +19,7 @@ from paycore.channel import (
     ChannelKind,
     ChannelVerb,
     KitSimulator,
+    MerchantConsole,
     Method,
     NoticeReply,
     OutgoingNotice,
@@ -139,8 +140,8 @@ class Plugged:
         return self._simulator.settings(GATE)
 
     def opened(self, notify_url: str) -> None:
-        if isinstance(self._simulator, Storefront):
-            self._simulator.notify_to(notify_url)
+        if isinstance(self._simulator, MerchantConsole):
+            self._simulator.enter_notice_url(notify_url)
         if isinstance(self._simulator, RefundDesk):
             seconds = self._options.refund_seconds
             self._simulator.refunds_take(None if seconds is None else round(seconds * SECOND))
