@@ -129,7 +129,7 @@ class Server {
     return Date.now() + this.ahead;
   }
 
-  /** The picture of a payment's code: its size and the path to stroke. */
+  /** The picture of a payment's code: its size and the path to fill. */
   async code(payment) {
     const answer = await this.send(`/pay/${this.session}/code/${payment}`, {headers: this.headers('application/json')});
     if (!answer.ok) throw new Refusal('not_found');
@@ -662,7 +662,7 @@ export class PaycoreCashier extends HTMLElement {
     const picture = this.#codes.get(payment.paymentId);
     if (picture) {
       frame.append(drawing(`0 0 ${picture.size} ${picture.size}`, this.#say('scan'),
-        {d: `M0 0h${picture.size}v${picture.size}H0z`, fill: '#fff'}, {d: picture.path, stroke: '#000', 'stroke-width': 1}));
+        {d: `M0 0h${picture.size}v${picture.size}H0z`, fill: '#fff'}, {d: picture.path, 'fill-rule': 'evenodd'}));
     } else this.#fetchCode(payment.paymentId);
     const name = option?.[this.#lang === 'zh' ? 'displayNameZh' : 'displayNameEn'] ?? '';
     return [
