@@ -193,7 +193,7 @@
       return ask("hello", { page: { origin: win.location.origin } }, options.hello).then(function (answer) {
         var shell = answer.result;
         if (!shell || !/(^|,)1\./.test(shell.v)) return next();
-        (shell.pending || []).forEach(resume);
+        [].concat(shell.pending || []).forEach(resume);
         return Object.assign({ transport: name }, shell);
       });
     }
