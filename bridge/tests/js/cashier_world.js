@@ -292,6 +292,7 @@
     load() {
       this.leave();
       this.loads++;
+      this.wasPaid = false;
       const life = (clock.life = ++this.life);
       window.fetch = (url, options) => new Promise((done, fail) => {
         this.server.fetch(url, options).then((answer) => this.life === life && done(answer), (error) => this.life === life && fail(error));
@@ -382,6 +383,8 @@
       const { server, app, problems } = this;
       const says = (text) => problems.includes(text) || problems.push(text);
       if ((this.view === "paid" || /Payment complete/.test(this.box.textContent)) && server.state !== "STATE_PAID") says("it says paid, and the server does not");
+      if (this.wasPaid && this.view !== "paid") says("it said paid, and took it back");
+      this.wasPaid = this.view === "paid";
       const byApp = server.submits.filter((one) => one.method === "app").length;
       if (byApp > this.pays || server.submits.length > this.pays + 3 * this.loads) says(`${byApp} and in all ${server.submits.length} payments were asked for by ${this.pays} taps`);
       if (app && app.started.length > this.pays + this.again) says(`the SDK was started ${app.started.length} times by ${this.pays + this.again} taps`);
