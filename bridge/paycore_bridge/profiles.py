@@ -229,7 +229,7 @@ PROFILES: Mapping[str, Profile] = {
         Profile(
             "dsbridge", "DSBridge 3", _NATIVE, "core", Caller.UNKNOWN,
             "addJavascriptObject(object, \"paycore\") with an asynchronous method invoke(data, handler).",
-            "A missing or synchronous method is answered with code -1, which its own script swallows and then waits for ever.", _dsbridge,
+            "Code -1 answers a call that has begun as well as one that nobody takes: ask _dsb.hasNativeMethod first, then never look at it.", _dsbridge,
         ),
         Profile(
             "wvjb", "WebViewJavascriptBridge (iOS)", (Target.IOS,), "core", Caller.UNKNOWN,

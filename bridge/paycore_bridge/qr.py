@@ -1,14 +1,15 @@
 """QR codes drawn three ways from one matrix: for a terminal, as SVG, as a 1-bit PNG. No image library.
 
-Computing a matrix takes 5 to 70 ms, so a server does it off its event loop. Drawing one takes well under 1 ms.
+Computing a matrix takes 5 to 70 ms and an SVG of it up to 20 more, so a server does it off its event loop.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 from enum import Enum
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TypeAlias
 from xml.sax.saxutils import escape
 
@@ -81,38 +82,70 @@ def terminal(modules: Matrix, *, style: Terminal = Terminal.COLOUR) -> str:
 
 
 def svg(modules: Matrix, *, label: str = "QR code") -> str:
-    """The code as one SVG path of horizontal runs on a white ground, with a label for screen readers."""
+    """The code as one SVG path on a white ground, with a label for screen readers.
+
+    Under 2 KB up to 37 modules a side: 84 bytes of text at correction M, 106 at L. What is longer is smaller as `png`.
+    """
     size = len(modules) + 2 * QUIET_ZONE
     name = escape(label, {'"': "&quot;"})
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size} {size}" role="img" aria-label="{name}"'
         f' shape-rendering="crispEdges"><path fill="#fff" d="M0 0h{size}v{size}H0z"/>'
-        f'<path stroke="#000" d="{path(modules)}"/></svg>'
+        f'<path fill-rule="evenodd" d="{path(modules)}"/></svg>'
     )
 
 
 def path(modules: Matrix) -> str:
-    """The code as the `d` of an SVG path to be stroked one unit wide, quiet zone included: `len(modules) + 8` units square.
+    """The code as the `d` of an SVG path to be filled by the even-odd rule, quiet zone included: `len(modules) + 8` units square.
 
-    Pen movements draw every dark run once: each row by relative moves from where the row before ended.
+    The rule counts, along each row, the upright edges between light and dark; level lines do not matter to it. So the pen
+    draws every upright edge once, as long as it goes on, and walks level to the next: the one that is shortest to write.
+    Since a row has an even number of them, a walk ends on the level where it began.
     """
+    edges = set(_upright_edges(modules))
+    at_level: list[list[_Edge]] = [[] for _ in range(len(modules) + 1)]
+    for edge in edges:
+        at_level[edge[1]].append(edge)
+        at_level[edge[2]].append(edge)
     moves: list[str] = []
-    pen_x, pen_y = 0, 0
-    for y, row in enumerate(modules):
-        x = 0
-        for is_dark, run in groupby(row):
-            length = len(tuple(run))
-            if is_dark:
-                start = f"m{x - pen_x}{_signed(y - pen_y)}" if moves else f"M{QUIET_ZONE + x} {QUIET_ZONE + y}.5"
-                moves.append(f"{start}h{length}")
-                pen_x, pen_y = x + length, y
-            x += length
+    for start in sorted(edges, key=lambda edge: (edge[1], edge[0])):
+        if start in edges:
+            x, y, _ = start
+            moves.append(f"M{QUIET_ZONE + x} {QUIET_ZONE + y}")
+            while near := [edge for edge in at_level[y] if edge in edges]:
+                edge = min(near, key=lambda one: (len(_stroke(x, y, one)), abs(one[0] - x), one))
+                edges.remove(edge)
+                moves.append(_stroke(x, y, edge))
+                x, y = edge[0], _other_end(edge, y)
     return "".join(moves)
 
 
-def _signed(number: int) -> str:
-    """A number that follows another in a path: a minus sign separates by itself, a digit needs a space."""
-    return str(number) if number < 0 else f" {number}"
+_Edge: TypeAlias = tuple[int, int, int]
+"""An upright line between light and dark: its x, and the y of its upper and lower end."""
+
+
+def _upright_edges(modules: Matrix) -> Iterator[_Edge]:
+    for x, (left, right) in enumerate(pairwise(zip(*padded(modules, 1), strict=True))):
+        y = -1
+        for is_edge, run in groupby(one != other for one, other in zip(left, right, strict=True)):
+            length = len(tuple(run))
+            if is_edge:
+                yield x, y, y + length
+            y += length
+
+
+def _other_end(edge: _Edge, y: int) -> int:
+    return edge[1] + edge[2] - y
+
+
+def _stroke(x: int, y: int, edge: _Edge) -> str:
+    """How a pen at this place writes an edge that begins or ends on its level."""
+    return _pen("h", x, edge[0]) + _pen("v", y, _other_end(edge, y))
+
+
+def _pen(letter: str, start: int, end: int) -> str:
+    """The shorter of a relative and an absolute move; nothing where there is none."""
+    return "" if start == end else min(f"{letter}{end - start}", f"{letter.upper()}{QUIET_ZONE + end}", key=len)
 
 
 def png(modules: Matrix, *, scale: int = 6) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 import struct
 import subprocess
 import sys
@@ -53,6 +54,16 @@ def read_png(data: bytes) -> qr.Matrix:
     return tuple(tuple(not row[x // 8] >> (7 - x % 8) & 1 for x in range(width)) for row in rows)
 
 
+def read_back(pixels: qr.Matrix) -> str:
+    """The text in a picture, by a reader that is not ours."""
+    side = len(pixels)
+    picture = memoryview(bytes(0 if is_dark else 255 for row in pixels for is_dark in row)).cast("B", (side, side))
+    found = zxingcpp.read_barcode(picture)
+    assert found is not None
+    text: str = found.text
+    return text
+
+
 def shrink(pixels: qr.Matrix, scale: int) -> qr.Matrix:
     """The modules of a picture; fails if any module is not of one colour throughout."""
     modules = tuple(row[::scale] for row in pixels[::scale])
@@ -61,23 +72,27 @@ def shrink(pixels: qr.Matrix, scale: int) -> qr.Matrix:
 
 
 def read_svg(text: str) -> qr.Matrix:
+    """Fill the path by the even-odd rule: whatever is right of an upright edge changes its colour."""
     root = ET.fromstring(text)
     size = int(root.attrib["viewBox"].split()[2])
     grid = [[False] * size for _ in range(size)]
-    x, y = 0, 0
     path = root[1].attrib["d"]
-    moves = re.findall(r"M(\d+) (\d+)\.5|m(-?\d+) ?(-?\d+)|h(\d+)", path)
-    assert "".join(re.findall(r"M\d+ \d+\.5|m-?\d+ ?-?\d+|h\d+", path)) == path
-    for start_x, start_y, by_x, by_y, run in moves:
-        if run:
-            for step in range(int(run)):
-                assert not grid[y][x + step]
-                grid[y][x + step] = True
-            x += int(run)
-        elif start_x:
-            x, y = int(start_x), int(start_y)
+    assert root[1].attrib["fill-rule"] == "evenodd"
+    moves = re.findall(r"([Mhv])(-?\d+)(?: (\d+))?|([HV])(\d+)", path)
+    assert "".join(f"{a}{b}{c and ' ' + c}{d}{e}" for a, b, c, d, e in moves) == path
+    x, y, start_y = 0, 0, 0
+    for relative, by, then, absolute, to in moves:
+        if relative == "M":
+            assert y == start_y, "a walk is closed by a level line"
+            x, y, start_y = int(by), int(then), int(then)
+        elif (relative or absolute) in "hH":
+            x = x + int(by) if relative else int(to)
         else:
-            x, y = x + int(by_x), y + int(by_y)
+            end = y + int(by) if relative else int(to)
+            for row in range(min(y, end), max(y, end)):
+                grid[row][x:] = [not is_dark for is_dark in grid[row][x:]]
+            y = end
+    assert y == start_y
     return tuple(map(tuple, grid))
 
 
@@ -111,13 +126,13 @@ def test_every_drawing_shows_the_same_modules_with_a_quiet_zone(text: str) -> No
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_an_independent_reader_reads_the_text_from_the_png(text: str) -> None:
-    pixels = read_png(qr.png(qr.matrix(text), scale=4))
-    picture = memoryview(bytes(0 if dark else 255 for row in pixels for dark in row)).cast(
-        "B", (len(pixels), len(pixels))
-    )
-    found = zxingcpp.read_barcode(picture)
-    assert found is not None
-    assert found.text == text
+    assert read_back(read_png(qr.png(qr.matrix(text), scale=4))) == text
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_an_independent_reader_reads_the_text_from_the_svg(text: str) -> None:
+    modules = read_svg(qr.svg(qr.matrix(text)))
+    assert read_back(tuple(tuple(one for one in row for _ in range(4)) for row in modules for _ in range(4))) == text
 
 
 @settings(max_examples=25, deadline=None)
@@ -128,12 +143,34 @@ def test_any_text_is_read_back(text: str) -> None:
     assert found.bytes.decode("utf-8") == text
 
 
+URLS = st.text(alphabet=string.ascii_letters + string.digits + "/?=&._~-", min_size=20, max_size=60)
+LONG_URL = "https://pay.example.com/pay/" + "cs01M8MXAZYZK9ZCF4FB078FEDFV/" * 9 + "?code=Abcdef"
+
+
 @pytest.mark.parametrize("text", TEXTS)
 def test_typical_codes_are_smaller_than_two_kilobytes(text: str) -> None:
     modules = qr.matrix(text)
     assert len(qr.svg(modules)) < 2048
     assert len(qr.png(modules)) < 2048
     assert len(qr.terminal(modules)) < 2048
+
+
+@settings(max_examples=40, deadline=None)
+@given(URLS)
+def test_what_channels_want_scanned_is_under_two_kilobytes_in_every_form(rest: str) -> None:
+    """Codes of WeChat and Alipay and pages of our own: up to 84 bytes, 37 modules a side."""
+    for start in ("weixin://wxpay/bizpayurl?pr=", "https://qr.alipay.com/bax", "https://pay.example.com/"):
+        modules = qr.matrix((start + rest)[:84])
+        assert len(modules) <= 37
+        assert len(qr.svg(modules, label="Scan to pay")) < 2048
+        assert len(qr.png(modules)) < 2048
+
+
+def test_a_long_address_is_under_two_kilobytes_as_a_png() -> None:
+    assert len(LONG_URL) == 301
+    picture = qr.png(qr.matrix(LONG_URL), scale=4)
+    assert len(picture) < 2048 < len(qr.svg(qr.matrix(LONG_URL)))
+    assert read_back(read_png(picture)) == LONG_URL
 
 
 @pytest.mark.parametrize("correction", ["L", "M", "Q", "H"])

@@ -15,13 +15,18 @@ from tests.support.loud import loudly_skip
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
+def chromium() -> str:
+    """The browser's program."""
     program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
     if program is None:
         loudly_skip("the cashier's page needs a browser: apt-get install chromium")
+    return program
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        browser = await driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
         yield browser
         await browser.close()
 

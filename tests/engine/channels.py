@@ -216,6 +216,7 @@ METHODS = (
         faces=("android", "ios"),
         targets=("android", "ios"),
         needs_app="wallet",
+        least_sdks={"wallet": "2.10"},
     ),
     Method(
         "jsapi",

@@ -27,6 +27,7 @@ from paycore.channel import (
 from paycore.core.ids import Prefix, is_id
 from paycore.core.order import AnomalyKind, LineItem, OrderState, Origin, PaymentState
 from paycore.core.refusals import Reason
+from paycore.engine.cashier import old_sdk
 from paycore.engine.host import CRASHES
 from paycore.engine.keyring import Keyring
 from paycore.engine.sessions import LIFETIME, Tokens
@@ -70,6 +71,7 @@ async def test_what_can_be_chosen_comes_first_and_one_is_recommended(store: Stor
         ({"installed_apps": []}, {}, "app", None),
         ({"installed_apps": ["wallet"]}, {}, "app", None),
         ({"installed_apps": ["other"]}, {}, "app", "APP_NOT_INSTALLED"),
+        ({"sdk_versions": {"wallet": "2.9.9"}}, {}, "app", "SDK_TOO_OLD"),
         ({}, {"amount_minor": 99}, "app", "AMOUNT_TOO_SMALL"),
         ({}, {"amount_minor": 100}, "app", None),
         ({}, {"amount_minor": 1_000_000}, "qr", None),
@@ -528,3 +530,27 @@ async def test_what_the_channel_takes_by_itself_is_an_order_of_its_own(store: St
     with world.store.read() as unit:
         assert len(unit.list_orders(world.app_id, limit=10)) == 2, "what renews nothing of ours is kept as an anomaly"
         assert [one.anomaly.kind for one in unit.list_anomalies(None)] == [AnomalyKind.ORPHAN_NOTICE]
+
+
+@pytest.mark.parametrize(
+    ("told", "is_old"),
+    [
+        ("2.9", True),
+        ("2.9.99-beta", True),
+        ("v2.9.1", True),
+        ("2", True),
+        ("0", False),
+        ("2.10", False),
+        ("2.10.0", False),
+        ("2.10-beta", False),
+        ("v3", False),
+        ("15.8.40.1", False),
+        ("", False),
+        ("unknown", False),
+        ("٢.١", False),
+    ],
+)
+def test_an_sdk_is_too_old_only_where_that_is_known(told: str, is_old: bool) -> None:
+    method = replace(METHODS[0], least_sdks={"wallet": "2.10"})
+    assert old_sdk({"sdk_versions": {"wallet": told, "another": "0.1"}}, method) == ("wallet" if is_old else "")
+    assert old_sdk({"sdk_versions": {"another": "0.1"}}, method) == old_sdk({}, method) == ""

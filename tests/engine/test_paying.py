@@ -259,6 +259,12 @@ async def test_an_impatient_caller_gets_the_order_as_it_stands(store: Store) -> 
         ({"method": "code"}, {}, Reason.INPUT_REQUIRED, {"input": "auth_code"}),
         ({"method": "app", "client": {"face": "h5"}}, {}, Reason.METHOD_UNAVAILABLE, {"why": "FACE_NOT_SUITED"}),
         ({"method": "app", "client": {"os": "symbian"}}, {}, Reason.BRIDGE_UNSUPPORTED, {}),
+        (
+            {"method": "app", "client": {"sdk_versions": {"wallet": "2.9.9"}}},
+            {},
+            Reason.BRIDGE_UNSUPPORTED,
+            {"sdk": "wallet", "least": "2.10"},
+        ),
         ({"method": "app"}, {"amount_minor": 99}, Reason.METHOD_UNAVAILABLE, {"why": "AMOUNT_TOO_SMALL"}),
         ({}, {"amount_minor": 1_000_001}, Reason.METHOD_UNAVAILABLE, {"why": "AMOUNT_TOO_LARGE"}),
         ({}, {"currency": "USD"}, Reason.METHOD_UNAVAILABLE, {"why": "CURRENCY_NOT_TAKEN"}),

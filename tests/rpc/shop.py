@@ -58,7 +58,8 @@ STRICT = replace(
     refund_window_seconds=24 * 3600,
     refund_count=2,
     methods=tuple(
-        replace(one, inputs=(Input("openid", Text("用户", "Payer"), r"o[a-z]{4,16}"),)) for one in SANDBOX.methods
+        replace(one, inputs=(Input("openid", Text("用户", "Payer"), r"o[a-z]{4,16}"),), least_sdks={"sandbox": "2.10"})
+        for one in SANDBOX.methods
     ),
 )
 """The sandbox once more, as a channel that wants to know the payer and takes two refunds within a day."""

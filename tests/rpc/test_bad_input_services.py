@@ -372,6 +372,7 @@ def paying_from(ip: str) -> Ask:
     return ask
 
 
+WITH_AN_OLD_SDK = common_pb2.ClientContext(sdk_versions={"sandbox": "2.9.9"})
 IPS = ["1.2.3", "fe80::1%eth0", "192.0.2.1, 192.0.2.2", "::g", "localhost", "192.0.2.1/24", "0x7f000001"]
 
 
@@ -549,6 +550,7 @@ CASHIER = [
     ),
     *(Row(f"81 address {ip!a}", paying_from(ip), INVALID, "BAD_CLIENT_IP") for ip in IPS),
     Row("82 platform unknown", paying(method="app", os="plan9"), STATE, "BRIDGE_UNSUPPORTED"),
+    Row("82 SDK too old", paying(channel="strict", client=WITH_AN_OLD_SDK), STATE, "BRIDGE_UNSUPPORTED"),
     Row(
         "84 unknown payment",
         lambda shop: shop.app.ReportClientResult(a_report(NO_PAYMENT)),

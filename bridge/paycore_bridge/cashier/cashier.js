@@ -131,7 +131,7 @@ class Server {
     return Date.now() + this.ahead;
   }
 
-  /** The picture of a payment's code: its size and the path to stroke. */
+  /** The picture of a payment's code: its size and the path to fill. */
   async code(payment) {
     const answer = await this.send(`/pay/${this.session}/code/${payment}`, {headers: this.headers('application/json')});
     if (!answer.ok) throw new Refusal('not_found');
@@ -289,6 +289,7 @@ export class PaycoreCashier extends HTMLElement {
   #chosen = '';
   #work = '';          // what was begun here: '', 'paying', 'confirming'
   #begun = 0;
+  #isLong = false;     // whether it is said that confirming takes long
   #notice = '';
   #lost = false;
   #offline = false;
@@ -349,7 +350,7 @@ export class PaycoreCashier extends HTMLElement {
   #client() {
     const {shell, channels} = this.#app ?? {};
     const known = Object.entries(channels ?? {}); // an app that cannot tell (null) must hide nothing
-    const installed = known.every(([, one]) => one.installed != null) ? known.filter(([, one]) => one.installed).map(([name]) => name) : [];
+    const installed = known.every(([, one]) => one?.installed != null) ? known.filter(([, one]) => one.installed).map(([name]) => name) : [];
     return {...clientContext(), ...(shell ? {face: shell.os, os: shell.os} : {}), ...(installed.length ? {installedApps: installed} : {})};
   }
 
@@ -511,6 +512,8 @@ export class PaycoreCashier extends HTMLElement {
       }
       this.#notice = this.#say('nowhere');
       this.#otherWay();
+    } catch (refusal) {
+      if (this.#failed(refusal)) this.#otherWay(); // the button asks again, for the same payment
     } finally {
       this.#running = false;
     }
@@ -526,7 +529,7 @@ export class PaycoreCashier extends HTMLElement {
     }
     const {envelope} = payment.action;
     const end = await bridge.run((shell && envelope) || planOf(payment), {
-      shell, target: shell?.shell.os ?? TARGETS[clientContext().face] ?? 'mobile_web', now: () => this.#server.now(), draw: () => { this.#work = 'showing'; this.#draw(); },
+      shell, target: shell?.shell?.os ?? TARGETS[clientContext().face] ?? 'mobile_web', now: () => this.#server.now(), draw: () => { this.#work = 'showing'; this.#draw(); },
     });
     if (end.moved === 'claim') await this.#report(payment, {outcome: end.claim.outcome, rawCode: end.claim.raw?.code ?? ''});
     else if (end.moved === 'left' || end.moved === 'waiting') this.#confirm();
@@ -670,8 +673,8 @@ export class PaycoreCashier extends HTMLElement {
     const picture = this.#codes.get(payment.paymentId);
     if (picture) {
       frame.append(drawing(`0 0 ${picture.size} ${picture.size}`, this.#say('scan'),
-        {d: `M0 0h${picture.size}v${picture.size}H0z`, fill: '#fff'}, {d: picture.path, stroke: '#000', 'stroke-width': 1}));
-    } else this.#fetchCode(payment.paymentId);
+        {d: `M0 0h${picture.size}v${picture.size}H0z`, fill: '#fff'}, {d: picture.path, 'fill-rule': 'evenodd'}));
+    } else if (picture !== null) this.#fetchCode(payment.paymentId); // null: it is on its way
     const name = option?.[this.#lang === 'zh' ? 'displayNameZh' : 'displayNameEn'] ?? '';
     return [
       this.#summary(payment),
@@ -696,8 +699,8 @@ export class PaycoreCashier extends HTMLElement {
   }
 
   _confirming() {
-    const long = Date.now() - this.#begun > 60_000;
-    return this.#result('wait', 'confirming', this.#say(long ? 'confirmingLong' : 'confirmingText'),
+    this.#isLong = Date.now() - this.#begun > 60_000;
+    return this.#result('wait', 'confirming', this.#say(this.#isLong ? 'confirmingLong' : 'confirmingText'),
       this.#isOpen && element('button', {class: 'quiet', id: 'again', onclick: () => this.#run(this.#payment)}, this.#say('again')),
       element('button', {class: 'quiet', id: 'other', onclick: this.#otherWay}, this.#say('other')));
   }
@@ -742,7 +745,7 @@ export class PaycoreCashier extends HTMLElement {
       if (this.#refreshed < 3 && document.visibilityState === 'visible' && this.#secondsLeft(this.#session.orderExpireTime) > 60) this.#renew();
       else this.#draw();
     }
-    if (this.#view === 'confirming' && Math.abs(Date.now() - this.#begun - 60_000) < 600) this.#draw();
+    if (this.#view === 'confirming' && !this.#isLong && Date.now() - this.#begun > 60_000) this.#draw();
   }
 }
 

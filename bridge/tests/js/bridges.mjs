@@ -204,11 +204,13 @@ export const BRIDGES = {
   },
 };
 
+// Both SDKs answer code -1 to a call that has begun (its answer comes by the stub) as to one that nobody takes.
 function dsbridge(page, shell, name, given) {
   const { data, _dscbstub: stub } = JSON.parse(given);
-  if (!shell || name !== "paycore.invoke" || !stub) return '{"code":-1}';
-  serve(page, shell, data, (said) => page.evaluate(`${stub}(${JSON.stringify({ data: said })}.data);delete window.${stub}`));
-  return '{"code":0}';
+  if (name === "_dsb.hasNativeMethod") return JSON.stringify({ code: 0, data: !!shell && data.name === "paycore.invoke" && data.type !== "syn" });
+  if (shell && name === "paycore.invoke" && stub)
+    serve(page, shell, data, (said) => page.evaluate(`${stub}(${JSON.stringify({ data: said })}.data);delete window.${stub}`));
+  return '{"code":-1}';
 }
 
 // The message queue of WebViewJavascriptBridge and of JsBridge 1: a frame is loaded, the app fetches the queue, answers once.

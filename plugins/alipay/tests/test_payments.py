@@ -130,6 +130,41 @@ def test_a_code_dies_no_later_than_the_payment(world: World) -> None:
     assert long.expires_at == NOW + DAY
 
 
+def test_a_genuine_answer_with_a_code_of_somebody_else_is_not_shown(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.simulator, "_base_url", "https://evil.example")
+    found = world.hold(world.channel.prepare(world.payment("qr")))
+    assert found == Unknown("the code to scan is not one of Alipay's")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "http://qr.alipay.com/bax1",
+        "https://evil.example/bax1",
+        "https://qr.alipay.com.evil.example/bax1",
+        "https://evilalipay.com/bax1",
+        "https://evil.example/qr.alipay.com",
+        "https://qr.alipay.com@evil.example/bax1",
+        "https://evil.example\\@qr.alipay.com/",
+        "https://qr.alipay.com:1@evil.example/",
+        "javascript:alert(1)//qr.alipay.com",
+        "alipays://platformapi/startapp",
+        "https://qr.alipay.com/b\nax1",
+        "https://alipay.example:444/qr/1",
+        "//qr.alipay.com/bax1",
+        "qr.alipay.com/bax1",
+        "",
+    ],
+)
+def test_only_codes_of_alipay_and_of_its_gateway_are_to_scan(code: str) -> None:
+    good = ["https://qr.alipay.com/bax09876543210abcdef1", "https://QR.alipaydev.com/x", f"{BASE}/qr/token"]
+    assert [plans.scannable(one, f"{BASE}/gateway.do") for one in good] == good
+    with pytest.raises(wire.Unreadable):
+        plans.scannable(code, f"{BASE}/gateway.do")
+
+
 @pytest.mark.parametrize(("method", "content"), [("jsapi", JsapiCall), ("mini_program", MiniProgramCall)])
 def test_a_payer_inside_alipay_gets_the_trades_number(world: World, method: str, content: type) -> None:
     [step] = prepared(world, method).steps

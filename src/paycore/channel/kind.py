@@ -132,6 +132,9 @@ class Method:
     inputs: tuple[Input, ...] = ()
     needs_app: str = ""
     """The app that should be installed on the payer's device; unknown never hides the method."""
+    least_sdks: Mapping[str, str] = field(default_factory=dict)
+    """The lowest version of each SDK in the caller's app that can run the steps, such as {"alipay": "15.8.0"}; a version that
+    is not told never hides the method."""
     expiry_min_seconds: int = 60
     expiry_max_seconds: int = 15 * 24 * 3600
     price: Price = Price.EXACT

@@ -24,6 +24,7 @@ Client = Mapping[str, Any]
 
 FACES = frozenset({"android", "ios", "harmony", "h5", "in_wallet", "mini_program", "pc", "tv", "car"})
 MAX_INPUT = 512
+_VERSION = re.compile(r"v?([0-9]{1,9}(?:\.[0-9]{1,9})*)", re.ASCII)
 _PAYER = re.compile(r"open_?id|payer|buyer", re.IGNORECASE)
 """Inputs that say who pays; one that is missing is PAYER_REQUIRED."""
 
@@ -46,6 +47,7 @@ _WORDS: dict[str, Text] = {
     "AMOUNT_TOO_LARGE": Text("金额超过此支付方式的上限", "The amount is too large for this way of paying."),
     "FACE_NOT_SUITED": Text("当前设备不支持此支付方式", "This way of paying does not suit the device."),
     "APP_NOT_INSTALLED": Text("设备上没有安装所需的应用", "The app that is needed is not on the device."),
+    "SDK_TOO_OLD": Text("应用版本过低，请升级后再试", "The app is too old for this way of paying."),
     "TOO_LITTLE_TIME": Text("剩余支付时间不足", "Too little time is left for this way of paying."),
     "ITEMS_NOT_SUITED": Text("订单商品不能通过应用商店购买", "What is ordered cannot be bought in the store."),
 }
@@ -139,6 +141,7 @@ class _Case:
             or why_not(order, self.client, method, quote.amount_minor)
             or why_not_account(account, self.host, now)
             or _why_not_installed(self.client, method)
+            or (unusable("SDK_TOO_OLD") if old_sdk(self.client, method) else None)
             or _why_no_time(order, method, now)
         )
         return Option(
@@ -219,6 +222,25 @@ def _why_not_installed(client: Client, method: Method) -> Unusable | None:
     return unusable("APP_NOT_INSTALLED")
 
 
+def old_sdk(client: Client, method: Method) -> str:
+    """The SDK of the client that is known to be too old for the method; empty if none is."""
+    told = client.get("sdk_versions") or {}
+    for name, least in method.least_sdks.items():
+        has, wants = _version(str(told.get(name, ""))), _version(least)
+        if has and has < wants:
+            return name
+    return ""
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """The numbers that a version begins with, without zeros at the end; empty where that says nothing."""
+    found = _VERSION.match(text)
+    numbers = [int(number) for number in found[1].split(".")] if found else []
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return tuple(numbers)
+
+
 def _why_no_time(order: Order, method: Method, now: int) -> Unusable | None:
     return unusable("TOO_LITTLE_TIME") if order.expires_at - now < method.expiry_min_seconds * SECOND else None
 
@@ -254,7 +276,10 @@ class Choice:
 
 
 def target_for(method: Method, choice: Choice) -> str:
-    """Where the method's steps will run. Raises Refused with BRIDGE_UNSUPPORTED when none of them fits the client."""
+    """Where the method's steps will run. Raises Refused with BRIDGE_UNSUPPORTED when none fits the client or its SDK is too old."""
+    if sdk := old_sdk(choice.client or {}, method):
+        text = "An SDK of the client is too old for this method."
+        raise Refused(Reason.BRIDGE_UNSUPPORTED, text, fields=("client",), sdk=sdk, least=method.least_sdks[sdk])
     if not method.targets:
         return ""
     client = choice.client or {}

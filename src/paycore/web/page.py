@@ -169,7 +169,7 @@ class CashierPage:
         return Response(self._engine.sealing.published, headers=headers, media_type="application/jwk-set+json")
 
     async def _code(self, request: Request) -> Response:
-        """A payment's QR code as the path of an SVG: `{"size": 41, "path": "M4 4.5h7..."}`."""
+        """A payment's QR code as the path of an SVG: `{"size": 41, "path": "M4 4v7h7..."}`."""
         session = await self._session(request, str(request.path_params["session_id"]))
         order = None if session is None else await self._engine.reader.load(session.order_id)
         payment = None if order is None else order.payment(str(request.path_params["payment_id"]))

@@ -211,7 +211,7 @@ class AlipayChannel:
         biz = self._order(ask) | {"qr_code_timeout_express": f"{minutes}m"}
 
         def read(answer: Answer) -> PaymentFinding:
-            code = wire.text_of(answer.document, "qr_code")
+            code = plans.scannable(wire.text_of(answer.document, "qr_code"), self._active().gateway)
             expires_at = ask.now + minutes * _MINUTE
             return _ready(plans.qr_plan(code, code_expires_at=expires_at, expires_at=ask.expires_at))
 

@@ -5,7 +5,9 @@ Sources: "App支付 iOS/Android/鸿蒙集成流程" (payOrder, payV2, pay), "JSA
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from paycore_alipay import wire
 from paycore_bridge import (
@@ -26,6 +28,11 @@ from paycore_bridge import (
     StepSchema,
     Target,
 )
+
+CODE_HOSTS = (".alipay.com", ".alipaydev.com")
+"""Where the codes of alipay.trade.precreate lead: qr.alipay.com, and the sandbox's hosts."""
+_PLAIN = re.compile(r"[!-\[\]-~]+")
+"""Printable ASCII without a space and without the backslash, which some read as a slash."""
 
 SDK = "alipay"
 CONTAINER = "AlipayJSBridge"
@@ -138,6 +145,16 @@ def _form(gateway: str, parameters: Mapping[str, str]) -> Step:
     """The charset stands in the address, where the gateway reads it before it reads the form."""
     fields = tuple((name, value) for name, value in parameters.items() if name != "charset")
     return Step.of(Form(f"{gateway}?charset={wire.CHARSET}", fields), requires=["browser"])
+
+
+def scannable(code: str, gateway: str) -> str:
+    """A code of Alipay's own, or of the gateway itself where that is a simulator. Raises Unreadable for anything else to scan."""
+    parts, ours = urlsplit(code), urlsplit(gateway)
+    is_alipays = parts.scheme == "https" and parts.netloc.lower().endswith(CODE_HOSTS)
+    is_gateways = (parts.scheme, parts.netloc) == (ours.scheme, ours.netloc)
+    if _PLAIN.fullmatch(code) is None or "@" in parts.netloc or not (is_alipays or is_gateways):
+        raise wire.Unreadable("the code to scan is not one of Alipay's")
+    return code
 
 
 def qr_plan(content: str, *, code_expires_at: int, expires_at: int) -> Plan:
