@@ -10,6 +10,8 @@ from pathlib import Path
 
 from playwright.async_api import async_playwright, expect
 
+from paycore.core.offers import Offer, OfferKind
+from paycore.store import StoredOffer
 from paycore.testing.server import running_server
 from tests.browser.conftest import PROGRAMS
 from tests.browser.till import CAR, DESK, PHONE, Till, sees
@@ -17,6 +19,10 @@ from tests.rpc.shop import money
 
 LOOKS = [("phone", PHONE, "zh-CN", "light"), ("phone", PHONE, "en", "dark"), ("desk", DESK, "en", "light")]
 LOOKS += [("desk", DESK, "zh-CN", "dark"), ("car", CAR, "zh-CN", "dark")]
+OFFERS = (
+    Offer("of-alipay", "支付宝立减", "Alipay saves you 10", OfferKind.FIXED, "CNY", 1000, methods=("alipay",)),
+    Offer("of-members", "会员九五折", "Members' 5 %", OfferKind.PERCENT, "CNY", basis_points=500, stacks=True),
+)
 SCAN = re.compile(r"扫码|QR")
 PAID = {"zh-CN": "支付成功", "en": "Payment complete"}
 
@@ -27,6 +33,9 @@ async def take(folder: Path) -> None:
     async with running_server(channels=("sandbox", "alipay", "wechatpay")) as server, async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         async with Till.open(server, browser) as till:
+            with server.engine.store.write() as unit:
+                for number, offer in enumerate(OFFERS):
+                    unit.put_offer(StoredOffer(offer, server.app.app_id, number))
             for name, size, locale, theme in LOOKS:
                 path = folder / f"{name}-{locale[:2]}-{theme}"
                 order, page = await till.visit(
