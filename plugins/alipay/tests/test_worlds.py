@@ -48,13 +48,13 @@ def test_a_world_is_the_same_story_again() -> None:
     assert (first.digest, first.trace, first.struck) == (second.digest, second.trace, second.struck)
 
 
-def unknown_is_never(answer: reading.Answer, given: Callable[[reading.Answer], Any] = reading.query_refusal) -> Any:
+def unknown_is_never(answer: Any, given: Callable[[Any], Any] = reading.query_refusal) -> Any:
     """A trade that Alipay does not know yet will never be paid."""
     found = given(answer)
     return Closed() if isinstance(found, NotFound) else found
 
 
-def taken_is_done(answer: reading.Answer, given: Callable[[reading.Answer], Any] = reading.refund_finding) -> Any:
+def taken_is_done(answer: Any, given: Callable[[Any], Any] = reading.refund_finding) -> Any:
     """A refund that Alipay took has moved money."""
     return Refunded() if answer.is_done else given(answer)
 
