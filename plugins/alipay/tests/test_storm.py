@@ -41,7 +41,7 @@ from .support import BUYER, SECOND
 
 T = TypeVar("T")
 RING = KeyRing()
-SEEDS = int(os.environ.get("ALIPAY_STORMS", "50"))
+SEEDS = int(os.environ.get("ALIPAY_STORMS", "20"))
 QUIET = [0.0, 0.5, 1.0, 3.0, 10.0, 40.0]
 NOTICE_FAULTS = [NoticeFault.LOST, NoticeFault.DUPLICATE, NoticeFault.LATE, NoticeFault.FORGED]
 WIRE_FAULTS = [WireFault.REFUSED, WireFault.LOST, WireFault.UNANSWERED, WireFault.GARBLED]

@@ -21,7 +21,7 @@ from paycore_appleiap.simulator import NoticeFault, Sale
 from .support import DAY, SECOND
 from .world import Shop
 
-SEEDS = int(os.environ.get("APPLEIAP_STORMS", "50"))
+SEEDS = int(os.environ.get("APPLEIAP_STORMS", "20"))
 STEPS = 25
 TROUBLE = (NoticeFault.LOST, NoticeFault.DUPLICATE, NoticeFault.FORGED)
 

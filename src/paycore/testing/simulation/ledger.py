@@ -167,7 +167,7 @@ class Ledger:
             payments = rows.payments_of(order.order_id)
             yield from _order(order, payments)
             for payment in payments:
-                yield from _payment(order, payment, rows, sets_price=self._truth.sets_price(payment))
+                yield from _payment(order, payment, rows, self._truth)
         for row in rows.tasked:
             if row.sends < self._left[row[0]] and row.state != "SUCCEEDED":
                 yield "hidden send", f"{row[0]} left for the channel {self._left[row[0]]} times and counts {row.sends}"
@@ -248,7 +248,7 @@ def _order(order: OrderRow, payments: list[PaymentRow]) -> Broken:
         yield "two at once", f"{order.order_id} has two open payments of which neither is superseded"
 
 
-def _payment(order: OrderRow, payment: PaymentRow, rows: Rows, *, sets_price: bool) -> Broken:
+def _payment(order: OrderRow, payment: PaymentRow, rows: Rows, truth: Truth) -> Broken:
     name, refunds, anomalies = (
         payment.payment_id,
         rows.refunds_of(payment.payment_id),
@@ -270,16 +270,16 @@ def _payment(order: OrderRow, payment: PaymentRow, rows: Rows, *, sets_price: bo
     if payment.is_open and payment.task_verb is None and not any(one.is_open for one in anomalies):
         yield "forgotten", f"{name} is {payment.state} and nobody will ask about it"
     if payment.state == "SUCCEEDED":
-        yield from _money(order, payment, rows, sets_price=sets_price)
+        yield from _money(order, payment, rows, truth)
 
 
-def _money(order: OrderRow, payment: PaymentRow, rows: Rows, *, sets_price: bool) -> Broken:
+def _money(order: OrderRow, payment: PaymentRow, rows: Rows, truth: Truth) -> Broken:
     """Money that was taken pays the order, goes back, or is looked at by somebody. It is never kept in silence."""
     name = payment.payment_id
     holds = [one for one in rows.anomalies_of(name) if one.kind in HOLDS]
     was_decided = any(one.remedy in ("ACCEPT", "RELEASE") for one in holds)
     if payment.is_effective:
-        is_right = sets_price or payment.captured_minor == payment.amount_minor
+        is_right = truth.sets_price(payment) or payment.captured_minor == payment.amount_minor
         if not is_right and not was_decided:
             yield (
                 "wrong amount",
@@ -294,7 +294,7 @@ def _money(order: OrderRow, payment: PaymentRow, rows: Rows, *, sets_price: bool
         one.is_open and one.amount_minor == payment.balance_minor for one in holds
     ):
         yield "kept in silence", f"{payment.balance_minor} of {name} are neither wanted nor covered by an anomaly"
-    is_surplus = any(one.kind in HOLDS[:2] for one in holds)
+    is_surplus = truth.can_refund and any(one.kind in HOLDS[:2] for one in holds)
     if is_surplus and order.surplus_policy == "AUTO_REFUND" and payment.balance_minor == payment.captured_minor:
         if not any(refund.origin == "POLICY" for refund in rows.refunds_of(name)):
             yield "not given back", f"{name} is surplus and was not given back by itself"

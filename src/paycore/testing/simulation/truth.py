@@ -12,6 +12,10 @@ MARGIN = 50 * 1_000_000
 class Truth(Protocol):
     """The channel's books, asked in our words."""
 
+    @property
+    def can_refund(self) -> bool:
+        """Whether we can give money back there at all."""
+
     def sets_price(self, payment: PaymentRow) -> bool:
         """Whether a store took what it wanted, instead of what we asked for."""
 

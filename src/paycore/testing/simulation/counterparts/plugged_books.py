@@ -2,7 +2,16 @@
 
 from collections.abc import Iterable, Iterator
 
-from paycore.channel import ChannelKind, KitSimulator, Price, RefundCourse, RefundDesk, Storefront, TradeSeen
+from paycore.channel import (
+    ChannelKind,
+    ChannelVerb,
+    KitSimulator,
+    Price,
+    RefundCourse,
+    RefundDesk,
+    Storefront,
+    TradeSeen,
+)
 from paycore.testing.simulation.counterparts.listening import Listener
 from paycore.testing.simulation.counterparts.plugged_street import PluggedStreet
 from paycore.testing.simulation.rows import PaymentRow, RefundRow
@@ -20,6 +29,7 @@ class PluggedTruth:
     """What a plugin's simulator says about our rows."""
 
     def __init__(self, kind: ChannelKind, simulator: KitSimulator, listener: Listener, street: PluggedStreet) -> None:
+        self.can_refund = ChannelVerb.REFUND in kind.verbs
         self._prices = {method.name: method.price for method in kind.methods}
         self._simulator = simulator
         self._listener = listener

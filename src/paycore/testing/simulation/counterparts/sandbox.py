@@ -258,6 +258,8 @@ class SandboxStreet:
 class SandboxTruth:
     """The sandbox's books, asked in our words."""
 
+    can_refund = True
+
     def __init__(self, books: Books) -> None:
         self._books = books
 
