@@ -315,6 +315,6 @@ def _refusal(order: Order, fact: Fact) -> Refused | None:
         return None
     if fact.finding.merchant == known(order, fact.payment_id).merchant:
         return None
-    if fact.via is Via.CONFIRM:
+    if fact.via is Via.CONFIRM and fact.finding.purchase is not None:
         return Refused(Reason.RECEIPT_WRONG_APP, "The evidence names another merchant.", fields=("evidence",))
     return Refused(Reason.WRONG_ACCOUNT, "The notice names another merchant.", payment_id=fact.payment_id)
