@@ -1,8 +1,9 @@
 """Bad input to each service: the row of the catalogue, what is sent, the exact code and reason. On both databases.
 
-Rows 1 to 34 are in test_bad_input_common. Rows that end with OK (42, 46, 47, 55, 58 to 60, 65, 76, 77, 83, 91, 95) stand
-with the services' own tests as does 94 (what was given back never pays), 66 and 67 with the streams. 49 and 50 hold for the one address that is stored, the return_url;
-86 to 94 for evidence of any store, here the sandbox's.
+Rows 1 to 34 are in test_bad_input_common. Rows that end with OK (42, 46, 47, 55, 58 to 60, 65, 76, 77, 83, 91) stand
+with the services' own tests as does 94 (what was given back never pays), 66 and 67 with the streams, 95 (a code to scan that
+is not the channel's) with the channels. 49 and 50 hold for the one address that is stored, the return_url; 86 to 94 for
+evidence of any store, here the sandbox's.
 """
 
 from __future__ import annotations
