@@ -35,10 +35,15 @@ NOBODYS = {
     "account_id": make_id(Prefix.ACCOUNT, NOW, 99),
     "merchant_order_no": "order-999999",
     "merchant_refund_no": "refund-999999",
+    "merchant_payer_no": "payer-999999",
 }
 RPCS = {rpc.name: rpc for service in DESCRIPTORS for rpc in service.methods}
 NAMING = [(name, field.name) for name, rpc in RPCS.items() for field in rpc.input_type.fields if field.name in NOBODYS]
-NAMES_NOBODY = {("CreateOrder", "merchant_order_no"), ("CreateRefund", "merchant_refund_no")}
+NAMES_NOBODY = {
+    ("CreateOrder", "merchant_order_no"),
+    ("CreateOrder", "merchant_payer_no"),
+    ("CreateRefund", "merchant_refund_no"),
+}
 """Here the field gives a number of the caller's own; another app's same number is another number."""
 ANY_EDGE = {("DeliverNotice", "account_id")}
 """Whoever may forward notices forwards anybody's: what proves a notice is its signature. Its scope is given to edges only."""

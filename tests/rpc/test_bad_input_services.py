@@ -279,6 +279,7 @@ ORDERS = [
     Row("61 range inverted", listing(10, 0), INVALID, "BAD_RANGE"),
     Row("61 range empty", listing(0, 0), INVALID, "BAD_RANGE"),
     Row("61 range too long", listing(-31 * DAY - 1, 0), INVALID, "BAD_RANGE"),
+    Row("61 range of centuries", listing(0, 300 * 366 * DAY), INVALID, "BAD_RANGE"),
     Row("33 page size", listing(page_size=201), INVALID, "BAD_PAGE_SIZE"),
     Row("33 page token forged", listing(page_token="INJECTEDINJECTEDINJECTEDINJE"), INVALID, "BAD_PAGE_TOKEN"),
     Row("33 page token cut", a_cut_page_token, INVALID, "BAD_PAGE_TOKEN"),

@@ -42,8 +42,11 @@ def open_ends(world: "World", rows: Rows) -> list[str]:
 
 
 def only_a_query_ends(world: "World", refund: RefundRow) -> bool:
-    """Whether it was refused or has failed, which only a query proves, in a world whose queries are never answered."""
-    return world.options.roads is Roads.NOTICES and world.truth.refund_state(refund) in ("", "FAILED")
+    """Whether it was refused, has failed or is stuck, in a world whose queries are never answered.
+
+    Only a query proves a refusal and a failure. What is stuck at once stands in the answer, which may be lost, and in no notice.
+    """
+    return world.options.roads is Roads.NOTICES and world.truth.refund_state(refund) in ("", "FAILED", "STUCK")
 
 
 def _waits_for_a_person(world: "World", order_id: str, rows: Rows) -> bool:
