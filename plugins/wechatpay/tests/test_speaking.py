@@ -279,6 +279,14 @@ def test_a_barcode_payment_is_paid_at_once_or_waits_for_a_password(world: World)
     assert type(world.hold(world.channel.query(world.payment("codepay", "py0002")))) is Declined
 
 
+def test_a_barcode_payment_that_failed_and_is_sent_again_fails_again(world: World) -> None:
+    world.simulator.books.next_charges += [Charge.SHORT_OF_MONEY]
+    ask = world.payment("codepay", "py0003")
+    assert type(world.hold(world.channel.prepare(ask))) is Declined
+    assert not isinstance(world.hold(world.channel.prepare(ask)), Paid)
+    assert type(world.hold(world.channel.query(ask))) is Declined
+
+
 def test_a_barcode_payment_is_reversed_after_15_seconds_and_asked_about_before(world: World) -> None:
     world.hold(world.channel.prepare(world.payment("codepay")))
     assert isinstance(world.hold(world.channel.close(world.payment("codepay"))), Paid)

@@ -142,6 +142,10 @@ class Counterpart(Protocol):
         """What may go wrong with a call: BEFORE and AFTER its effect, or SPOILT on its way back."""
 
     @property
+    def ladder_seconds(self) -> float:
+        """How much longer than an hour it may wait before it brings a notice again."""
+
+    @property
     def stale(self) -> Any:
         """The trouble with which a question is answered as if it were some time ago."""
 

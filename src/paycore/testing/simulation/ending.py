@@ -25,7 +25,7 @@ from paycore.store.audit import audit
 from paycore.store.sql import same
 from paycore.testing.simulation.books import compare_books
 from paycore.testing.simulation.calling import Refusal
-from paycore.testing.simulation.open_ends import open_ends, tasks_left
+from paycore.testing.simulation.open_ends import open_ends, tasks_left, untold
 from paycore.testing.simulation.options import Roads
 from paycore.testing.simulation.rows import Rows, look
 from paycore.testing.simulation.timing import SECOND, true_now
@@ -68,6 +68,8 @@ async def come_to_rest(world: "World", lives: list[asyncio.Task[Any]]) -> None:
     late_seconds = world.options.late_seconds if world.options.notice_late else 0.0
     world.told_by = world.loop.time() + late_seconds + LADDER_SECONDS
     await _until(world, lambda rows: open_ends(world, rows), late_seconds + MONEY_SECONDS)
+    await _until(world, lambda _: untold(world), late_seconds + MONEY_SECONDS + world.counterpart.ladder_seconds)
+    await _until(world, lambda rows: open_ends(world, rows), MONEY_SECONDS)
     if await _phones_start_again(world):
         await _until(world, lambda rows: open_ends(world, rows), late_seconds + MONEY_SECONDS)
     asks_on = world.options.roads is not Roads.NOTICES

@@ -33,12 +33,18 @@ def open_ends(world: "World", rows: Rows) -> list[str]:
     ]
     if not world.feed.is_done and not world.feed.is_at_the_end:
         found.append(f"the feed is read up to {world.feed.position}")
-    if world.options.roads is not Roads.QUERIES and world.counterpart.undelivered:
-        if not _refused_for_good(world):
-            found.append(f"{world.counterpart.undelivered} notices are not acknowledged")
-        elif world.loop.time() < world.told_by:
-            found.append("what the channel has to tell may still be on its way")
     return found
+
+
+def untold(world: "World") -> list[str]:
+    """What the channel still has to tell us, of all that it will."""
+    if world.options.roads is Roads.QUERIES or not world.counterpart.undelivered:
+        return []
+    if not _refused_for_good(world):
+        return [f"{world.counterpart.undelivered} notices are not acknowledged"]
+    if world.loop.time() < world.told_by:
+        return ["what the channel has to tell may still be on its way"]
+    return []
 
 
 def only_a_query_ends(world: "World", refund: RefundRow) -> bool:

@@ -9,6 +9,9 @@ from paycore.testing.simulation.people import Matter, Person
 from paycore.testing.simulation.rows import PaymentRow
 from paycore.testing.simulation.timing import SECOND, true_now
 
+LOOK_SECONDS = 30.0
+"""How often a phone that was put away is thought of. When the weather is calm everybody hurries to an end."""
+
 
 class Phones(Person):
     """Who pays, declines, or pays what is long over."""
@@ -103,5 +106,6 @@ class Phones(Person):
     async def start_again(self) -> None:
         """Phones that were put away are started again, and come with what was bought on them."""
         for at, proof in self.held:
-            await asyncio.sleep(max(at - true_now(), 0) / SECOND)
+            while true_now() < at and not self.world.weather.is_calm:  # noqa: ASYNC110 - in virtual time nobody polls
+                await asyncio.sleep(min((at - true_now()) / SECOND, LOOK_SECONDS))
             await self.try_to(self.shop, "ConfirmPayment", proof)

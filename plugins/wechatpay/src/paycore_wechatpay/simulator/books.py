@@ -260,6 +260,8 @@ class Books:
         if charge is Charge.SHORT_OF_MONEY:
             trade.state = "PAYERROR"
             raise Refusal(403, "NOT_ENOUGH", "用户账户余额不足")
+        if trade.state == "PAYERROR":
+            raise Refusal(403, "TRADE_ERROR", "交易错误")  # the same order once more: it failed for good
         self.pay(trade, now)
         return trade
 

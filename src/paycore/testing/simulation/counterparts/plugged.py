@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Any
 
 from paycore.channel import (
@@ -50,6 +51,8 @@ LAG = 20 * SECOND
 LATEST_SECONDS = 200.0
 """How late a delivery is at most: a notice that is older than some minutes may be refused, and comes again by its ladder."""
 BAD_COURSES = (RefundCourse.FAILED, RefundCourse.STUCK, RefundCourse.UNDER_WAY)
+LONGEST_PAUSE_SECONDS = 24 * 3600.0
+"""No channel that we know waits longer before it brings a notice again (the App Store, at the end of its ladder)."""
 STORE_SECONDS = 1200.0
 """How long it is rough in a world with a store: phones keep what they bought, and come with it when it is old."""
 FORGED_KEY = "key"
@@ -123,6 +126,7 @@ class Plugged:
             AFTER: (Trouble.SILENCE, Trouble.BROKEN),
             SPOILT: (Trouble.TORN, Trouble.EMPTY, Trouble.ALTERED, Trouble.MIXED_UP),
         }
+        self.ladder_seconds = LONGEST_PAUSE_SECONDS
         self.stale = Trouble.EARLIER
         methods = [method for method in kind.methods if _is_usable(method, simulator, options)]
         if not methods:
@@ -270,8 +274,9 @@ def _spoilt(trouble: Trouble | None, call: Call, reply: Reply, before: list[tupl
     match trouble:
         case Trouble.EARLIER:
             return next((said for _, subject, said in before if subject == call.subject), reply)
-        case Trouble.MIXED_UP:
-            return next((said for _, subject, said in reversed(before) if subject != call.subject), reply)
+        case Trouble.MIXED_UP:  # refusals name nobody; what keeps those with their calls is TLS
+            others = (said for _, subject, said in reversed(before) if subject != call.subject)
+            return next((said for said in others if said.status < HTTPStatus.BAD_REQUEST), reply)
         case Trouble.TORN:
             return replace(reply, body=reply.body[: len(reply.body) // 2])
         case Trouble.EMPTY:

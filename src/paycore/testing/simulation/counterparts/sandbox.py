@@ -46,6 +46,7 @@ class Sandbox:
         AFTER: (Fault.EFFECT_THEN_SILENCE, Fault.EFFECT_THEN_SILENCE, Fault.EFFECT_THEN_ERROR, Fault.EFFECT_THEN_ERROR),
         SPOILT: (Fault.UNSIGNED, Fault.BADLY_SIGNED, Fault.TRUNCATED, Fault.EMPTY, Fault.OTHER_SUBJECT),
     }
+    ladder_seconds = 0.0
     stale = Fault.STALE
 
     def __init__(self, options: Options, weather: Weather) -> None:
