@@ -13,6 +13,7 @@ from paycore.core.findings import (
     RefundBounced,
     Refunded,
     RefundFailed,
+    RefundFinding,
     RefundNotFound,
     RefundProcessing,
     RefundRefused,
@@ -21,7 +22,7 @@ from paycore.core.findings import (
     Unknown,
 )
 from paycore.core.order import Remedy, SurplusPolicy
-from paycore.core.schedule import RETRY
+from paycore.core.schedule import REFUND_AGES, RETRY
 from paycore.core.terms import DAY, MINUTE, SECOND
 from tests.core.stories import NO, REFUNDS, Story, paid
 
@@ -428,6 +429,31 @@ def test_a_refusal_that_nobody_vouches_for_is_tried_ever_more_slowly() -> None:
     assert pauses == sorted(pauses)
     assert pauses[-1] == RETRY[-1]
     assert story.refund().is_reserving
+
+
+def follow(story: Story, answers: int, finding: RefundFinding) -> list[int]:
+    """Ask after a refund so often, and be told the same each time: the waits between, in seconds."""
+    waits = []
+    for _ in range(answers):
+        story.takes_refund().learns(finding, ASKED)
+        task = story.refund().task
+        assert task is not None
+        waits.append((task.due_at - story.now) // SECOND)
+    return waits
+
+
+def test_a_refund_that_the_channel_works_on_is_asked_after_ever_more_seldom() -> None:
+    waits = follow(sent().learns(RefundProcessing()), 9, RefundProcessing())
+    assert waits == [5, 15, 30, 60, 300, 900, 3600, 10_800, 10_800]
+
+
+def test_an_outage_of_minutes_does_not_put_the_next_question_off_for_hours() -> None:
+    story = sent().learns(RefundProcessing())
+    follow(story, 8, Unknown())
+    [wait] = follow(story, 1, RefundProcessing())
+    age = story.now - story.refund().created_at
+    assert 5 * MINUTE < age < 10 * MINUTE
+    assert wait == REFUND_AGES * age // SECOND
 
 
 def dues(story: Story) -> list[int]:

@@ -47,6 +47,28 @@ async def test_a_wait_leaves_nothing_behind(clock: Clock) -> None:
     assert asyncio.all_tasks() == before
 
 
+async def test_what_passes_is_measured_alike(clock: Clock) -> None:
+    began_at, steady = clock.now(), clock.steady()
+    wait = asyncio.ensure_future(clock.sleep_until(began_at + SECOND // 20, asyncio.Event()))
+    if isinstance(clock, FakeClock):
+        clock.advance(0.05)
+    async with asyncio.timeout(1):
+        await wait
+    assert abs((clock.now() - began_at) - (clock.steady() - steady)) < SECOND // 100
+
+
+async def test_a_fake_clock_that_is_set_back_keeps_nobody_waiting_longer() -> None:
+    clock = FakeClock()
+    sleeping = asyncio.create_task(clock.sleep_until(clock.now() + 10 * SECOND, asyncio.Event()))
+    await asyncio.sleep(0)
+    before, steady = clock.now(), clock.steady()
+    clock.set(before - 600 * SECOND)
+    assert (clock.now(), clock.steady()) == (before - 600 * SECOND, steady)
+    clock.advance(10)
+    async with asyncio.timeout(1):
+        await sleeping
+
+
 async def test_the_real_clock_waits_until_the_instant() -> None:
     clock = SystemClock()
     at = clock.now() + SECOND // 20

@@ -50,6 +50,9 @@ class Still:
     def now(self) -> int:
         return NOW
 
+    def steady(self) -> int:
+        return 0
+
     async def sleep_until(self, at: int | None, wake: Any) -> None:
         raise AssertionError("nobody sleeps here")
 

@@ -48,6 +48,9 @@ class Clock:
     def now(self) -> int:
         return self.at
 
+    def steady(self) -> int:
+        return self.at - NOW
+
 
 def key_proof(key: str) -> Proof:
     return Proof(Shown.KEY, hashlib.sha256(key.encode()).hexdigest())

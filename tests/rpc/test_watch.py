@@ -189,6 +189,19 @@ async def test_a_quiet_stream_gives_a_sign_of_life(market: Shop, asked: int, sec
             assert beat.heartbeat.server_time.ToMicroseconds() == market.clock.now()
 
 
+async def test_a_clock_that_is_set_back_keeps_no_stream_silent(market: Shop) -> None:
+    order = await market.order()
+    async with watch(market.app, order.order_id, heartbeat_seconds=5) as stream:
+        await stream.next()
+        await asyncio.sleep(0.05)
+        market.clock.set(market.clock.now() - 600 * SECOND)
+        try:
+            await pass_time(market, 5)
+            assert (await stream.next()).WhichOneof("message") == "heartbeat"
+        finally:
+            market.clock.set(market.clock.now() + 600 * SECOND)
+
+
 async def pass_time(shop: Shop, seconds: float) -> None:
     """Let the streams come to rest, then move the clock."""
     await asyncio.sleep(0.05)

@@ -32,7 +32,18 @@ from paycore.core.order import (
     Verb,
 )
 from paycore.core.refusals import Reason, Refused
-from paycore.core.schedule import LOOKS, REFUND_ASK, RETRY, SHORT, again, forward, step, with_task, without_task
+from paycore.core.schedule import (
+    LOOKS,
+    REFUND_AGES,
+    REFUND_ASK,
+    RETRY,
+    SHORT,
+    again,
+    forward,
+    step,
+    with_task,
+    without_task,
+)
 
 # ---------------------------------------------------------------------------------------------- we ask
 
@@ -318,7 +329,8 @@ def _follow(order: Order, refund: Refund, owns: bool, asks: bool, now: int) -> O
     if refund.state is RefundState.ABNORMAL:
         return put_refund(order, without_task(refund), now)
     if owns or refund.task is None:
-        refund = again(refund, verb, now, REFUND_ASK)
+        latest = now + REFUND_AGES * (now - refund.created_at)
+        refund = again(refund, verb, now, REFUND_ASK, latest=latest)
     return put_refund(order, refund, now)
 
 

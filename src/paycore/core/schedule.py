@@ -18,6 +18,11 @@ WATCH_FOR = 25 * HOUR
 """The longest that a channel goes on sending notices after a payment (Alipay's ladder ends after 25 hours)."""
 REFUND_ASK = tuple(seconds * SECOND for seconds in (5, 15, 30, 60, 300, 900, 3600, 3 * 3600))
 """Following a refund that was accepted."""
+REFUND_AGES = 4
+"""The next question comes after at most so many times the refund's age. That is more than any step of the ladder where all
+questions are answered; those that were not bring the ladder's last steps on early, and an outage of minutes is not paid for
+with hours.
+"""
 SHORT = (5 * MINUTE, 30 * MINUTE, HOUR, 6 * HOUR)
 """Sending a refund again when the merchant's balance was too small."""
 LOOKS = (HOUR, DAY, 3 * DAY)

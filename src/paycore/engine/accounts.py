@@ -89,7 +89,7 @@ class OpenAccount:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What we know of an account, and since when."""
+    """What we know of an account, and since when by the steady clock."""
 
     account: Account
     versions: tuple[AccountVersion, ...]
@@ -136,13 +136,14 @@ class Accounts:
 
     def forget(self) -> None:
         """Look at every account anew from now on."""
-        self._known = {account_id: replace(known, seen_at=0) for account_id, known in self._known.items()}
+        long_ago = self._clock.steady() - FRESH
+        self._known = {account_id: replace(known, seen_at=long_ago) for account_id, known in self._known.items()}
         self._of_app.clear()
 
     async def _ids_of(self, app_id: str) -> tuple[str, ...]:
-        now = self._clock.now()
+        looks_at = self._clock.steady()
         seen_at, ids = self._of_app.get(app_id, (None, ()))
-        if seen_at is not None and now - seen_at < FRESH:
+        if seen_at is not None and looks_at - seen_at < FRESH:
             return ids
         try:
             found = await self._memory.read(lambda unit: unit.list_accounts(app_id=app_id))
@@ -151,13 +152,13 @@ class Accounts:
                 raise
             return ids
         ordered = tuple(one.account_id for one in sorted(found, key=lambda one: (one.created_at, one.account_id)))
-        self._of_app[app_id] = (now, ordered)
+        self._of_app[app_id] = (looks_at, ordered)
         return ordered
 
     async def _fresh(self, account_id: str) -> _Known:
         """What we know of the account, looked at within the last seconds. Callers that ask at once share one look."""
         known = self._known.get(account_id)
-        if known is not None and self._clock.now() - known.seen_at < FRESH:
+        if known is not None and self._clock.steady() - known.seen_at < FRESH:
             return known
         task = self._opening.get(account_id)
         if task is None:
@@ -166,7 +167,7 @@ class Accounts:
         return await asyncio.shield(task)
 
     async def _look(self, account_id: str) -> _Known:
-        known, now = self._known.get(account_id), self._clock.now()
+        known, looks_at = self._known.get(account_id), self._clock.steady()
         try:
             account, versions, blob = await self._memory.read(lambda unit: self._all_rows(unit, account_id))
         except Refused as refused:
@@ -174,9 +175,9 @@ class Accounts:
                 raise
             return known
         if known is not None and known.is_same(account, versions, blob) and not known.problem:
-            known = replace(known, seen_at=now)
+            known = replace(known, seen_at=looks_at)
         else:
-            known = await self._opened(account, versions, blob, now)
+            known = await self._opened(account, versions, blob, looks_at)
         self._known[account_id] = known
         return known
 
@@ -190,14 +191,14 @@ class Accounts:
         return account, versions, None if blob is None else blob.blob_cipher
 
     async def _opened(
-        self, account: Account, versions: Sequence[AccountVersion], blob_cipher: bytes | None, now: int
+        self, account: Account, versions: Sequence[AccountVersion], blob_cipher: bytes | None, seen_at: int
     ) -> _Known:
         try:
             opened, problem = await self._open(account, versions, blob_cipher), ""
         except AccountUnusableNow as error:
             log.warning("account %s cannot be opened: %s", account.account_id, error)
             opened, problem = None, str(error)
-        return _Known(account, tuple(versions), now, opened, problem, blob_cipher)
+        return _Known(account, tuple(versions), seen_at, opened, problem, blob_cipher)
 
     async def _open(
         self, account: Account, versions: Sequence[AccountVersion], blob_cipher: bytes | None

@@ -19,14 +19,14 @@ class Apps:
 
     async def get(self, app_id: str) -> App:
         """The app of this id. Raises Refused."""
-        now = self._clock.now()
+        looks_at = self._clock.steady()
         seen_at, app = self._known.get(app_id, (None, None))
-        if app is not None and seen_at is not None and now - seen_at < FRESH:
+        if app is not None and seen_at is not None and looks_at - seen_at < FRESH:
             return app
         found = await self._memory.read(lambda unit: unit.get_app(app_id))
         if found is None:
             raise Refused(Reason.CREDENTIALS_INVALID, "The credentials do not hold.")
-        self._known[app_id] = (now, found)
+        self._known[app_id] = (looks_at, found)
         return found
 
     def forget(self) -> None:

@@ -1,4 +1,8 @@
-"""The time, as the engine sees it: given, never taken."""
+"""The time, as the engine sees it: given, never taken.
+
+When something was, or is due, is told by `now`, which every process shares and which may be set, back too. How long ago or
+for how much longer is told by `steady`, which nobody sets.
+"""
 
 import asyncio
 import time
@@ -11,6 +15,9 @@ class Clock(Protocol):
     def now(self) -> int:
         """The present instant."""
 
+    def steady(self) -> int:
+        """Microseconds since whenever. They never go back, and setting the clock does not move them."""
+
     async def sleep_until(self, at: int | None, wake: asyncio.Event) -> None:
         """Return at this instant, or when the event is set, whichever comes first. None waits for the event alone."""
 
@@ -20,6 +27,9 @@ class SystemClock:
 
     def now(self) -> int:
         return time.time_ns() // 1000
+
+    def steady(self) -> int:
+        return time.monotonic_ns() // 1000
 
     async def sleep_until(self, at: int | None, wake: asyncio.Event) -> None:
         seconds = None if at is None else max(at - self.now(), 0) / 1_000_000

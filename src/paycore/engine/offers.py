@@ -54,7 +54,7 @@ class QuoteChanged(Refused):
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """An app's offers, what is taken of them, and since when we know."""
+    """An app's offers, what is taken of them, and since when by the steady clock we know."""
 
     offers: tuple[Offer, ...]
     taken: Mapping[str, Taken]
@@ -105,17 +105,17 @@ class Offers:
         self._known.pop(app_id, None)
 
     async def _of_app(self, app_id: str) -> _Known:
-        now = self._clock.now()
+        looks_at = self._clock.steady()
         known = self._known.get(app_id)
-        if known is None or now - known.seen_at >= FRESH:
-            known = await self._memory.read(lambda unit: _look(unit, app_id, now))
+        if known is None or looks_at - known.seen_at >= FRESH:
+            known = await self._memory.read(lambda unit: _look(unit, app_id, looks_at))
             self._known[app_id] = known
         return known
 
 
-def _look(unit: Unit, app_id: str, now: int) -> _Known:
+def _look(unit: Unit, app_id: str, seen_at: int) -> _Known:
     offers = tuple(stored.offer for stored in unit.list_offers(app_id, state=OfferState.ACTIVE))
-    return _Known(offers, unit.offers_taken(app_id), now)
+    return _Known(offers, unit.offers_taken(app_id), seen_at)
 
 
 def _payer(unit: Unit, order: Order) -> Payer:

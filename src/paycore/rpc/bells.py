@@ -17,6 +17,7 @@ class Clock(Protocol):
     """The engine's clock, as far as a wheel needs it."""
 
     def now(self) -> int: ...
+    def steady(self) -> int: ...
     def sleep_until(self, at: int | None, wake: asyncio.Event) -> Awaitable[object]: ...
 
 
@@ -61,7 +62,10 @@ def ring_in_turn(bells: Sequence[Bell], begin: int = 0) -> None:
 
 
 class Wheel:
-    """Rings bells at their time, up to a second late. Its one task lives only while some bell is set."""
+    """Rings bells at their time, up to a second late. Its one task lives only while some bell is set.
+
+    Times are the clock's steady ones: a clock that is set back keeps no stream silent.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -71,7 +75,7 @@ class Wheel:
         self._turning: asyncio.Task[None] | None = None
 
     def set(self, bell: Bell, at: int) -> None:
-        """Have it rung at this instant (microseconds), and not at the one it was set to before."""
+        """Have it rung at this steady time (microseconds), and not at the one it was set to before."""
         if bell.due_at is not None and _second(bell.due_at) == _second(at):
             bell.due_at = at
             return
@@ -99,8 +103,9 @@ class Wheel:
     async def _turn(self) -> None:
         while self._seconds:
             self._wake.clear()
-            await self._clock.sleep_until(self._seconds[0] * SECOND, self._wake)
-            while self._seconds and self._seconds[0] * SECOND <= self._clock.now():
+            left = self._seconds[0] * SECOND - self._clock.steady()
+            await self._clock.sleep_until(self._clock.now() + left, self._wake)
+            while self._seconds and self._seconds[0] * SECOND <= self._clock.steady():
                 await self._ring(heappop(self._seconds))
 
     async def _ring(self, second: int) -> None:
@@ -119,5 +124,5 @@ class Wheel:
 
 
 def _second(at: int) -> int:
-    """The first whole second that is not before this instant."""
+    """The first whole second that is not before this time."""
     return -(-at // SECOND)

@@ -110,6 +110,10 @@ class Call:
         """Microseconds by the engine's clock."""
         return self.engine.clock.now()
 
+    def steady(self) -> int:
+        """Microseconds that only ever pass, to measure waits by."""
+        return self.engine.clock.steady()
+
     async def credentials_hold(self) -> bool:
         """Whether whoever opened this call would be let in now. Cheap: answered from a cache that lives a few seconds."""
         return await self.authenticator.still_holds(self.principal, self.method.policy)

@@ -355,14 +355,14 @@ Opening = AbstractAsyncContextManager[Source]
 
 
 class Life:
-    """When one stream must say something, and when it must end."""
+    """When one stream must say something, and when it must end. Waits are steady times, its ends are instants."""
 
     def __init__(self, call: Call, bell: Bell, wheel: Wheel, heartbeat_seconds: int) -> None:
         self._call = call
         self._bell = bell
         self._wheel = wheel
         self._period = (heartbeat_seconds or HEARTBEAT_SECONDS) * SECOND
-        now = call.now()
+        now = call.steady()
         self._checked_at = now
         self._looks_at: int | None = None
         # Streams that were opened together shall not all beat together.
@@ -370,11 +370,11 @@ class Life:
 
     def spoke(self) -> None:
         """Something was sent: the next sign of life is not due before a whole period."""
-        self._beats_at = self._call.now() + self._period
+        self._beats_at = self._call.steady() + self._period
 
     def is_due(self) -> bool:
         """Whether a sign of life is due."""
-        return self._call.now() >= self._beats_at
+        return self._call.steady() >= self._beats_at
 
     def must_leave(self) -> bool:
         """Whether the stream cannot go on here, whatever there is to tell."""
@@ -382,26 +382,28 @@ class Life:
 
     def look_again(self) -> None:
         """The database could not be asked; the stream stays and looks again soon."""
-        self._looks_at = self._call.now() + LOOK_AGAIN
+        self._looks_at = self._call.steady() + LOOK_AGAIN
 
     async def why_end(self) -> common_pb2.EndReason.ValueType | None:
         """Why the stream must end now; None if it may go on."""
-        now = self._call.now()
         if self._call.drain.is_set():
             return common_pb2.END_REASON_DRAINING
-        if now >= self._call.ends_at:
+        if self._call.now() >= self._call.ends_at:
             return common_pb2.END_REASON_MAX_AGE
-        if now >= self._checks_at():
-            self._checked_at = now
-            if not await self._holds():
-                return common_pb2.END_REASON_CREDENTIALS_ENDED
+        if self._has_expired() or not await self._holds():
+            return common_pb2.END_REASON_CREDENTIALS_ENDED
         return None
 
-    async def _holds(self) -> bool:
-        """Whether the credentials still hold, as far as can be known now."""
+    def _has_expired(self) -> bool:
         expires_at = self._call.principal.expires_at
-        if expires_at is not None and self._call.now() >= expires_at:
-            return False
+        return expires_at is not None and self._call.now() >= expires_at
+
+    async def _holds(self) -> bool:
+        """Whether the credentials still hold, as far as can be known now; asked only now and then."""
+        steady = self._call.steady()
+        if steady < self._checked_at + CREDENTIALS_EVERY:
+            return True
+        self._checked_at = steady
         try:
             return await self._call.credentials_hold()
         except Refused as refused:
@@ -412,13 +414,11 @@ class Life:
     async def rest(self) -> None:
         """Wait until there is news, or until something is due."""
         looks_at, self._looks_at = self._looks_at, None
-        due = (self._beats_at, self._call.ends_at, self._checks_at(), *(() if looks_at is None else (looks_at,)))
-        self._wheel.set(self._bell, min(due))
+        steady, now, expires_at = self._call.steady(), self._call.now(), self._call.principal.expires_at
+        ends_at = self._call.ends_at if expires_at is None else min(self._call.ends_at, expires_at)
+        due = (self._beats_at, self._checked_at + CREDENTIALS_EVERY, steady + ends_at - now)
+        self._wheel.set(self._bell, min(due if looks_at is None else (*due, looks_at)))
         await self._bell.wait()
-
-    def _checks_at(self) -> int:
-        at, expires_at = self._checked_at + CREDENTIALS_EVERY, self._call.principal.expires_at
-        return at if expires_at is None or expires_at <= self._checked_at else min(at, expires_at)
 
 
 class Watches:

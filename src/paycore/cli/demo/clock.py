@@ -17,6 +17,10 @@ class SkippingClock:
         """The machine's time and what was skipped."""
         return time.time_ns() // 1000 + self._ahead
 
+    def steady(self) -> int:
+        """How far the machine has come, and what was skipped."""
+        return time.monotonic_ns() // 1000 + self._ahead
+
     def skip(self, seconds: float) -> None:
         """Put the clock forward."""
         self._ahead += round(seconds * 1_000_000)
@@ -45,6 +49,10 @@ class BehindClock:
     def now(self) -> int:
         """Our time, less what this clock is behind."""
         return self._clock.now() - self.behind
+
+    def steady(self) -> int:
+        """As much as passes for us."""
+        return self._clock.steady()
 
     async def sleep_until(self, at: int | None, wake: asyncio.Event) -> None:
         """Return at this instant of this clock, or when the event is set."""

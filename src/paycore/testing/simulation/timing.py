@@ -23,6 +23,9 @@ class SimClock:
     def now(self) -> int:
         return true_now() + self._offset
 
+    def steady(self) -> int:
+        return true_now() - BEGINNING
+
     def set_off(self, offset_seconds: float) -> None:
         """Be wrong by so much from now on."""
         self._offset = round(offset_seconds * SECOND)
