@@ -32,7 +32,9 @@ async def until(app: WebKitApp, script: str, wanted: Callable[[Any], bool]) -> A
 
 
 async def says(app: WebKitApp, text: str) -> None:
-    await until(app, f"{SHADOW}.querySelector('.box').textContent", lambda seen: text in seen)
+    """The page may not have drawn its cashier yet when it is asked for the first time."""
+    drawn = "document.querySelector('paycore-cashier')?.shadowRoot?.querySelector('.box')?.textContent ?? ''"
+    await until(app, drawn, lambda seen: text in seen)
 
 
 async def nobody(_handler: str, _text: str) -> None:

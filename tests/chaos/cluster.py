@@ -112,6 +112,14 @@ class Cluster:
         _signal(children, signal.SIGKILL)
         self._process.wait(30)
 
+    def write_nothing_by_itself(self) -> None:
+        """Let whoever writes in the background stand still until the kill: on disk is what commits wait for, and no more."""
+        writers = "'walwriter', 'background writer', 'checkpointer'"
+        _signal(
+            [pid for (pid,) in self.run(f"SELECT pid FROM pg_stat_activity WHERE backend_type IN ({writers})")],
+            signal.SIGSTOP,
+        )
+
     async def freeze(self, seconds: float) -> None:
         """Let all its processes but the first stand still, as on a disk that hangs, and then go on."""
         frozen = list(children_of(self.pid))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -41,6 +42,15 @@ def environment(home: Path, **variables: str) -> dict[str, str]:
     """The environment of a command: nothing of paycore's but what is given."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PAYCORE_", "_PAYCORE_"))}
     return kept | {"HOME": str(home), "COLUMNS": "200", "NO_COLOR": "1"} | variables
+
+
+def heed_interrupts() -> None:
+    """Let Ctrl-C reach a child, before it begins, as a person's shell does.
+
+    A shell that starts the tests in the background has them ignore it, and children inherit that.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 def paycore(

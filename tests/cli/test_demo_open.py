@@ -12,7 +12,7 @@ from typing import IO
 
 import httpx2
 
-from tests.cli.running import environment
+from tests.cli.running import environment, heed_interrupts
 
 SUBMIT = "/paycore.v1.CashierService/SubmitPayment"
 
@@ -29,7 +29,14 @@ def until(pattern: str, lines: IO[str]) -> str:
 
 def test_a_person_pays_by_hand(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "paycore", "demo", "--open"]
-    shop = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment(tmp_path), cwd=tmp_path, text=True)
+    shop = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        text=True,
+        preexec_fn=heed_interrupts,
+    )
     try:
         assert shop.stdout is not None
         link = until(r"http://\S+/pay/\S+", shop.stdout)
@@ -54,7 +61,7 @@ def test_a_person_pays_by_hand(tmp_path: Path) -> None:
             assert f"{base}/pay/{session_id}" in paid.text, "the way back leads to the cashier"
         until("order is over", shop.stdout)
         shop.send_signal(signal.SIGINT)
-        assert shop.wait(50) == 0  # whoever still waits for an answer has twenty seconds to get it
+        assert shop.wait(20) == 0
     finally:
         if shop.poll() is None:
             shop.kill()

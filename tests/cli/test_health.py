@@ -18,7 +18,7 @@ from psycopg.sql import SQL, Identifier
 from sqlalchemy import create_engine, make_url, text
 
 from paycore_sandbox import SandboxSimulator
-from tests.cli.running import command, environment
+from tests.cli.running import command, environment, heed_interrupts
 from tests.cli.shop import Shop
 from tests.support import postgres
 
@@ -183,12 +183,6 @@ def watching(shop: Shop, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[byte
         if process.poll() is None:
             process.kill()
         process.communicate()
-
-
-def heed_interrupts() -> None:
-    """Let Ctrl-C reach the child even when the tests themselves run where it is ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 def watched_shop(sqlite_url: str, tmp_path: Path) -> Shop:

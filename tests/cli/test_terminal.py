@@ -7,7 +7,6 @@ import json
 import os
 import pty
 import select
-import signal
 import subprocess
 import sys
 import termios
@@ -19,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from paycore_sandbox import SandboxSimulator
-from tests.cli.running import environment
+from tests.cli.running import environment, heed_interrupts
 from tests.cli.shop import Shop
 
 PATIENCE_SECONDS = 40.0
@@ -31,13 +30,9 @@ def shop(sqlite_url: str, tmp_path: Path) -> Shop:
 
 
 def _rule_the_terminal() -> None:
-    """Make it the command's own terminal: only then Ctrl-C reaches it, and a hidden answer is asked for there.
-
-    A shell that starts the tests in the background has them ignore Ctrl-C, and children inherit it; a person's shell does not.
-    """
+    """Make it the command's own terminal: only then Ctrl-C reaches it, and a hidden answer is asked for there."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    heed_interrupts()
 
 
 class Terminal:
